@@ -1,0 +1,1 @@
+"""The workstation half: export, quantize, judge, report, and write one bundle."""

@@ -1,0 +1,1 @@
+"""The contract between workstation and device: one bundle, described by a manifest, checked before use."""

@@ -1,0 +1,1 @@
+"""The one place where runtime and sync are wired together on a device."""

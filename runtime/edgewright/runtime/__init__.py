@@ -1,0 +1,1 @@
+"""Frames in, results and events out; knows no network and no training framework."""

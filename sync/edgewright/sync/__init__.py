@@ -1,0 +1,1 @@
+"""The device side of delivery: a durable outbox and its MQTT publisher."""
