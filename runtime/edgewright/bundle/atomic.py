@@ -39,7 +39,9 @@ def _fsync_file(path: Path) -> None:
 
 def _cannot_write(target: Path, error: OSError) -> OutputError:
     reason = error.strerror or str(error)
-    return OutputError(f"cannot write {target}: {reason}; nothing was left half-written, choose another place or make room")
+    return OutputError(
+        f"cannot write {target}: {reason}; nothing was left half-written, choose another place or make room"
+    )
 
 
 def _default_mode() -> int:

@@ -12,12 +12,10 @@ Invariants (checked by the codec):
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the codec reads these annotations at run time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "SCHEMA_MAJOR",

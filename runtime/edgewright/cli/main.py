@@ -1,0 +1,122 @@
+"""The `edgewright` command.
+
+``VERBS`` is the whole command line: a verb, the module that holds it, and one line of help. A module is imported
+only when its verb is called, so that ``edgewright --help`` answers at once on a small board. Each module has
+``EPILOG``, ``add_arguments(parser)`` and ``run(args)``, which returns an exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.errors import EdgewrightError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["VERBS", "main"]
+
+VERBS: Mapping[str, str] = {
+    "optimize": "turn a float model into a judged INT8 bundle",
+    "inspect": "show what a bundle holds",
+    "report": "render a bundle's report again",
+    "verify": "prove a bundle on this machine: digests, then golden vectors",
+    "bench": "time a bundle on this machine",
+    "run": "watch a camera or a file with a bundle",
+    "ingest": "receive events from devices into a database",
+    "profiles": "the boards edgewright knows",
+}
+
+_DESCRIPTION = "Takes a vision model from a workstation to a camera on a small board, and keeps it honest there."
+_EPILOG = """\
+examples:
+  edgewright optimize examples.person.model:factory --weights frozen_inference_graph.pb \\
+      --calibrate clip.avi --agree clip.avi --min-agreement 90 -o person.edge
+  edgewright verify person.edge
+  edgewright run person.edge --source clip.avi --annotate seen.mp4
+
+exit codes:
+  0 done, and the contract passed     1 a defect of ours        2 bad usage or bad input
+  3 the contract failed               4 inconclusive            5 a needed extra or tool is missing
+"""
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        argv: Arguments without the program's name; the process's own when None.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help()
+        return ExitCode.BAD_INPUT
+    try:
+        return int(_module(args.verb).run(args))
+    except EdgewrightError as error:
+        print(f"edgewright {args.verb}: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        print(f"edgewright {args.verb}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`edgewright inspect X | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgewright",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"edgewright {version('edgewright')}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for verb, help_line in VERBS.items():
+        sub = verbs.add_parser(
+            verb,
+            help=help_line,
+            description=help_line[0].upper() + help_line[1:] + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if verb == called:
+            module = _module(verb)
+            sub.epilog = module.EPILOG
+            module.add_arguments(sub)
+    return parser
+
+
+def _module(verb: str) -> _Verb:
+    return importlib.import_module(f"edgewright.cli.{verb}")
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Verb(Protocol):
+        EPILOG: str
+
+        def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+        def run(self, args: argparse.Namespace) -> int: ...
+
+
+if __name__ == "__main__":
+    sys.exit(main())
