@@ -30,7 +30,7 @@ _PLAIN_KINDS = "biuf"
 def npy_bytes(array: NDArray[Any]) -> bytes:
     """``array`` as an ``.npy`` file."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
     return buffer.getvalue()
 
 

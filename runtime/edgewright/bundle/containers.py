@@ -79,22 +79,26 @@ class DirectoryContainer:
         pending = [self._root]
         try:
             while pending:
-                for entry in os.scandir(pending.pop()):
-                    name = Path(entry.path).relative_to(self._root).as_posix()
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(Path(entry.path))
-                    elif entry.is_file(follow_symlinks=False):
-                        sizes[_checked_name(name, self._root)] = entry.stat(follow_symlinks=False).st_size
-                    else:
-                        msg = f"bundle {self._root}: {name} is a link or a special file, bundles hold plain files only"
-                        raise IntegrityError(msg)
-                    if len(sizes) + len(pending) > _MAX_FILES:
-                        msg = f"{self._root} holds more than {_MAX_FILES} files: not a bundle"
-                        raise IntegrityError(msg)
+                with os.scandir(pending.pop()) as entries:
+                    for entry in entries:
+                        self._note(entry, sizes, pending)
         except OSError as error:
             msg = f"cannot read bundle {self._root}: {error.strerror}"
             raise BundleError(msg) from error
         return sizes
+
+    def _note(self, entry: os.DirEntry[str], sizes: dict[str, int], pending: list[Path]) -> None:
+        name = Path(entry.path).relative_to(self._root).as_posix()
+        if entry.is_dir(follow_symlinks=False):
+            pending.append(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            sizes[_checked_name(name, self._root)] = entry.stat(follow_symlinks=False).st_size
+        else:
+            msg = f"bundle {self._root}: {name} is a link or a special file, bundles hold plain files only"
+            raise IntegrityError(msg)
+        if len(sizes) + len(pending) > _MAX_FILES:
+            msg = f"{self._root} holds more than {_MAX_FILES} files: not a bundle"
+            raise IntegrityError(msg)
 
     def open(self, name: str) -> BinaryIO:
         """Opens a file; one that became a link since it was listed is refused."""
@@ -159,7 +163,7 @@ class ZipContainer:
 
 def _member_problem(member: zipfile.ZipInfo) -> str:
     mode = member.external_attr >> 16
-    if mode and not stat.S_ISREG(mode):
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):  # 0: zip tools that note no file type
         return "is a link or a special file, bundles hold plain files only"
     if member.flag_bits & 0x1:
         return "is encrypted"
