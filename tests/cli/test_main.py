@@ -1,0 +1,118 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bundles import detector_parts, write_detector
+
+from edgewright.bundle.writer import write_bundle
+from edgewright.cli.main import VERBS, main
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"edgewright {verb} " in capsys.readouterr().out.split("example", 1)[1]
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"ingest"}))
+def test_every_verb_but_the_server_speaks_json(verb: str) -> None:
+    module = importlib.import_module(f"edgewright.cli.{verb}")
+    assert "--json" in Path(str(module.__file__)).read_text(encoding="utf-8")
+
+
+def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in VERBS)
+    assert "4 inconclusive" in text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from edgewright.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "heavy = {'numpy', 'cv2', 'onnxruntime', 'torch', 'paho', 'rich'} & set(sys.modules); sys.exit(str(heavy or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_inspect_shows_the_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    assert main(["inspect", str(path)]) == 0
+    assert "float32-onnx" in capsys.readouterr().out
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["manifest"]["name"] == "tiny"
+
+
+def test_verify_passes_on_a_good_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    assert main(["verify", str(path)]) == 0
+    assert "PASS" in capsys.readouterr().out
+    assert main(["verify", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"] is True
+
+
+def test_verify_names_the_altered_file_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_detector(tmp_path / "d")
+    for name in ("models/float32.onnx", "arrays/anchors.npy", "golden.npz", "manifest.json", "manifest.json.sha256"):
+        data = (path / name).read_bytes()
+        (path / name).write_bytes(data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+        assert main(["verify", str(path)]) == 2
+        captured = capsys.readouterr()
+        assert name in captured.err
+        assert captured.err.count("\n") == 1
+        (path / name).write_bytes(data)
+    assert main(["verify", str(path)]) == 0
+
+
+def test_verify_fails_where_the_answers_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, payload = detector_parts()
+    assert manifest.golden is not None
+    wrong = replace(manifest.golden, tolerance={})
+    other = replace(manifest, preprocess=replace(manifest.preprocess, scale=0.007), golden=wrong)
+    write_bundle(tmp_path / "d.edge", other, payload)
+    assert main(["verify", str(tmp_path / "d.edge")]) == 3
+    assert "FAIL" in capsys.readouterr().out
+
+
+def test_verify_without_golden_vectors_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, payload = detector_parts()
+    write_bundle(tmp_path / "d.edge", replace(manifest, golden=None), payload)
+    assert main(["verify", str(tmp_path / "d.edge")]) == 4
+    assert "no golden vectors" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify"])
+def test_a_missing_bundle_is_one_clear_line(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "/nowhere/x.edge"]) == 2
+    captured = capsys.readouterr()
+    assert "/nowhere/x.edge" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    command = f"{sys.executable} -m edgewright.cli.main inspect {path} --json | head -c 1 >/dev/null"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profiles", "list"]) == 0
+    assert "raspberry-pi-5" in capsys.readouterr().out
+    assert main(["profiles", "list", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["profiles"]) >= 6
+    assert main(["profiles", "show", "jetson-orin-nano"]) == 0
+    assert "(vendor)" in capsys.readouterr().out
+    assert main(["profiles", "show", "jetson-orin-nano", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cores"] == {"value": 6, "origin": "vendor"}
+    assert main(["profiles", "show", "../../etc/passwd"]) == 2
+    assert "no device profile" in capsys.readouterr().err

@@ -1,0 +1,103 @@
+"""Frames fitted into tensors: values, placement and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewright.bundle.manifest import ColorOrder, Layout, Preprocess, ResizeMode, TensorSpec
+from edgewright.runtime.errors import ModelMismatchError
+from edgewright.runtime.preprocess import Preprocessor
+
+SIZES = st.integers(1, 60)
+MODES = st.sampled_from(list(ResizeMode))
+
+
+def spec(mode: ResizeMode, width: int = 16, height: int = 12) -> Preprocess:
+    return Preprocess(mode, width, height, crop_from=20 if mode is ResizeMode.CROP else None)
+
+
+def tensor(pre: Preprocess, layout: Layout = Layout.NCHW, dtype: str = "float32", **quant: float) -> TensorSpec:
+    shape = (1, 3, pre.height, pre.width) if layout is Layout.NCHW else (1, pre.height, pre.width, 3)
+    return TensorSpec("x", shape, dtype, layout, **quant)  # type: ignore[arg-type]
+
+
+@given(MODES, SIZES, SIZES, st.integers(0, 2**32 - 1))
+def test_boxes_go_to_the_network_and_back(mode: ResizeMode, width: int, height: int, seed: int) -> None:
+    pre = spec(mode)
+    _, place = Preprocessor(pre, tensor(pre))(np.zeros((height, width, 3), np.uint8))
+    corners = np.sort(np.random.default_rng(seed).random((5, 2, 2)), axis=1).reshape(5, 4)
+    boxes = (corners * [width, height, width, height]).astype(np.float32)
+    np.testing.assert_allclose(place.to_frame(place.to_network(boxes)), boxes, atol=1e-2)
+
+
+@given(MODES, SIZES, SIZES)
+def test_any_frame_gives_the_tensor_asked_for(mode: ResizeMode, width: int, height: int) -> None:
+    pre = spec(mode)
+    grey = np.full((height, width, 3), 255, np.uint8)
+    out, _ = Preprocessor(pre, tensor(pre))(grey)
+    assert out.shape == (1, 3, 12, 16)
+    assert out.max() == pytest.approx(1.0)
+    if mode is not ResizeMode.LETTERBOX:
+        assert out.min() == pytest.approx(1.0)
+
+
+def formula(image: np.ndarray, pre: Preprocess) -> np.ndarray:
+    pixels = image[..., ::-1] if pre.color is ColorOrder.RGB else image
+    return (pixels * pre.scale - np.array(pre.mean)) / np.array(pre.std)
+
+
+@pytest.mark.parametrize("color", list(ColorOrder))
+@pytest.mark.parametrize("layout", list(Layout))
+def test_values_follow_the_formula(color: ColorOrder, layout: Layout) -> None:
+    pre = Preprocess(ResizeMode.STRETCH, 7, 5, color, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    out, _ = Preprocessor(pre, tensor(pre, layout))(image)
+    seen = out[0].transpose(1, 2, 0) if layout is Layout.NCHW else out[0]
+    np.testing.assert_allclose(seen, formula(image, pre), atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_quantized_inputs_get_the_nearest_code(layout: Layout) -> None:
+    pre = Preprocess(ResizeMode.STRETCH, 7, 5, scale=2 / 255, mean=(1.0, 1.0, 1.0))
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    out, _ = Preprocessor(pre, tensor(pre, layout, "int8", scale=0.01, zero_point=3))(image)
+    seen = out[0].transpose(1, 2, 0) if layout is Layout.NCHW else out[0]
+    wanted = np.clip(np.rint(formula(image, pre) / 0.01) + 3, -128, 127)
+    assert out.dtype == np.int8
+    assert np.abs(seen - wanted).max() <= 1  # halves may round either way
+    assert (seen == wanted).mean() > 0.98
+
+
+def test_a_network_that_takes_plain_pixels_gets_them() -> None:
+    pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.BGR)
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    out, _ = Preprocessor(pre, tensor(pre, Layout.NHWC, "uint8"))(image)
+    np.testing.assert_array_equal(out[0], image)
+
+
+def test_letterbox_keeps_the_shape_and_pads_with_grey() -> None:
+    pre = Preprocess(ResizeMode.LETTERBOX, 20, 20, scale=1.0, pad_value=114)
+    fit = Preprocessor(pre, tensor(pre))
+    out, place = fit(np.full((10, 20, 3), 255, np.uint8))
+    assert (place.scale_x, place.scale_y, place.offset_x, place.offset_y) == (1, 1, 0, 5)
+    assert np.unique(out[0, :, :5]).tolist() == [114]
+    assert np.unique(out[0, :, 5:15]).tolist() == [255]
+    out, _ = fit(np.full((20, 10, 3), 255, np.uint8))  # bars of the frame before must not show through
+    assert np.unique(out[0, :, :, :5]).tolist() == [114]
+
+
+def test_crop_takes_the_middle() -> None:
+    pre = Preprocess(ResizeMode.CROP, 4, 4, scale=1.0, crop_from=8)
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[2:6, 6:10] = 255
+    out, _ = Preprocessor(pre, tensor(pre))(image)
+    assert out.min() == 255
+
+
+def test_integers_without_scale_are_refused() -> None:
+    pre = spec(ResizeMode.STRETCH)
+    with pytest.raises(ModelMismatchError, match="needs scale"):
+        Preprocessor(pre, tensor(pre, dtype="int8"))
