@@ -1,0 +1,1 @@
+"""Worked examples; run the commands in their READMEs from the root of the repository."""

@@ -1,0 +1,1 @@
+"""An image classifier: MobileNetV2 with ImageNet weights, 224 x 224."""

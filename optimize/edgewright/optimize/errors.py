@@ -1,0 +1,49 @@
+"""What the workstation half raises on purpose.
+
+The tree::
+
+    EdgewrightError                exit code 2 unless a subclass says otherwise
+    +-- OptimizeError
+        +-- ModelError             the source model cannot be read, exported, or trusted
+        |   +-- PassError          a graph pass changed what the model computes, or broke the graph
+        +-- SpecError              the description of pre- and postprocessing is wrong or does not fit the model
+        +-- DataError              calibration or evaluation pictures cannot be used
+        |   +-- LabelsError        labels are malformed or do not belong to the pictures
+        +-- JudgeError             a candidate could not be measured (it crashed, or hung, or gave nonsense)
+
+A failed or inconclusive contract is a result, not an error: see ``Verdict``.
+"""
+
+from __future__ import annotations
+
+from edgewright.bundle.errors import EdgewrightError
+
+__all__ = ["DataError", "JudgeError", "LabelsError", "ModelError", "OptimizeError", "PassError", "SpecError"]
+
+
+class OptimizeError(EdgewrightError):
+    """Something in the workstation half that the person at the keyboard can act on."""
+
+
+class ModelError(OptimizeError):
+    """The source model cannot be read, exported or trusted."""
+
+
+class PassError(ModelError):
+    """A graph pass changed what the model computes, or left a graph that does not check."""
+
+
+class SpecError(OptimizeError):
+    """The description of pre- and postprocessing is wrong, or does not fit the model."""
+
+
+class DataError(OptimizeError):
+    """Calibration or evaluation pictures cannot be used."""
+
+
+class LabelsError(DataError):
+    """Labels are malformed, or do not belong to the pictures."""
+
+
+class JudgeError(OptimizeError):
+    """A candidate could not be measured: it crashed, hung, or answered nonsense."""

@@ -1,0 +1,7 @@
+"""Where float models come from: ONNX files and PyTorch factories, all ending in a ``FloatModel``."""
+
+from edgewright.optimize.sources.float_model import FloatModel
+from edgewright.optimize.sources.load import load_source
+from edgewright.optimize.sources.spec_file import load_spec
+
+__all__ = ["FloatModel", "load_source", "load_spec"]
