@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class RuntimeFailure(EdgewrightError):
+class RuntimeFailure(EdgewrightError):  # noqa: N818 - RuntimeError is Python's own
     """The runtime cannot do what was asked."""
 
 

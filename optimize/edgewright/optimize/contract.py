@@ -1,0 +1,326 @@
+"""The budget a user sets, and the verdict on a candidate. Pure rules, no I/O.
+
+Invariants (tested as properties in ``tests/properties/test_contract.py``):
+
+- PASS only when the whole interval lies on the right side of the limit, FAIL only when the whole interval lies on
+  the wrong side; what lies between is INCONCLUSIVE. So PASS and FAIL exclude each other.
+- Loosening a limit never turns PASS into anything else; tightening it never turns FAIL into anything else.
+- The verdict is FAIL when any clause fails, else INCONCLUSIVE when any clause is open, else PASS; without any clause
+  it is UNJUDGED.
+
+Example:
+    >>> contract = Contract(max_drop=1.0)
+    >>> verdict = judge(contract, Figures(drop=Measured(0.2, -0.4, 0.8, samples=500)))
+    >>> verdict.status.value
+    'PASS'
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.errors import ExitCode
+from edgewright.optimize.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ClauseKind",
+    "ClauseVerdict",
+    "Contract",
+    "Figures",
+    "Measured",
+    "Status",
+    "Verdict",
+    "format_bytes",
+    "judge",
+    "parse_bytes",
+]
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
+# Beyond this, a count of frames is a way of saying "not with this instrument".
+_MANY_FRAMES = 10_000_000
+
+
+class Status(str, Enum):
+    """What became of a contract or of one of its clauses."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    UNJUDGED = "UNJUDGED"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self is Status.FAIL:
+            return ExitCode.CONTRACT_FAILED
+        return ExitCode.INCONCLUSIVE if self is Status.INCONCLUSIVE else ExitCode.OK
+
+
+class ClauseKind(str, Enum):
+    """The four promises a contract can hold."""
+
+    MAX_DROP = "max_drop"
+    MIN_AGREEMENT = "min_agreement"
+    MIN_SPEEDUP = "min_speedup"
+    MAX_SIZE = "max_size"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure with its 95 % interval.
+
+    Attributes:
+        value: The estimate.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        samples: How many frames (or pairs of timing blocks) it rests on; 0 for an exact figure.
+    """
+
+    value: float
+    low: float
+    high: float
+    samples: int
+
+    def __post_init__(self) -> None:
+        """Refuses an interval that does not hold its estimate."""
+        if not self.low <= self.value <= self.high:
+            msg = f"an interval must hold its estimate: {self.low} <= {self.value} <= {self.high} is not so"
+            raise ValueError(msg)
+
+    @staticmethod
+    def exact(value: float) -> Measured:
+        """A figure without uncertainty."""
+        return Measured(value, value, value, 0)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Limits; None means "no promise".
+
+    Attributes:
+        max_drop: Points (hundredths) of the task's metric that may be lost, float minus INT8.
+        min_agreement: Percent of the float model's answers that must be kept.
+        min_speedup: Float time over INT8 time, at least.
+        max_size: Bytes of the INT8 model file, at most.
+    """
+
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    min_speedup: float | None = None
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses limits that mean nothing.
+
+        Raises:
+            SpecError: A limit is not a finite number or out of its range.
+        """
+        _check_limit("max drop", self.max_drop, -100.0, 100.0)
+        _check_limit("min agreement", self.min_agreement, 0.0, 100.0)
+        _check_limit("min speedup", self.min_speedup, 0.0, 1e6)
+        _check_limit("max size", self.max_size, 0, 2**50)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was promised."""
+        return (
+            self.max_drop is None and self.min_agreement is None and self.min_speedup is None and self.max_size is None
+        )
+
+
+def _check_limit(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not (math.isfinite(value) and low <= value <= high):
+        msg = f"the contract's {name} is {value}; give a number between {low:g} and {high:g}"
+        raise SpecError(msg)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured on a candidate, in the contract's units; None means "not measured".
+
+    Attributes:
+        drop: Points lost, float minus INT8.
+        agreement: Percent of float's answers kept.
+        speedup: Float time over INT8 time.
+        size: Bytes of the INT8 model file.
+    """
+
+    drop: Measured | None = None
+    agreement: Measured | None = None
+    speedup: Measured | None = None
+    size: Measured | None = None
+
+
+@dataclass(frozen=True)
+class ClauseVerdict:
+    """One promise and what became of it.
+
+    Attributes:
+        kind: Which promise.
+        limit: Its limit, in the clause's unit.
+        measured: The figure; None when it could not be measured.
+        status: PASS, FAIL or INCONCLUSIVE.
+        sentence: All of it in words.
+        frames_needed: When inconclusive: about how many samples would settle it were the estimate exact; None when
+            no number would.
+    """
+
+    kind: ClauseKind
+    limit: float
+    measured: Measured | None
+    status: Status
+    sentence: str
+    frames_needed: int | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The whole answer."""
+
+    status: Status
+    clauses: tuple[ClauseVerdict, ...]
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        if self.status is Status.UNJUDGED:
+            return "UNJUDGED: no limit was set, so there was nothing to judge"
+        told = [clause.sentence for clause in self.clauses if clause.status is self.status]
+        if self.status is Status.PASS:
+            return f"PASS: {_count(len(told), 'promise')} kept"
+        return f"{self.status.value}: " + "; ".join(told)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    kind: ClauseKind
+    at_most: bool
+    what: str
+    unit: str
+    sampled: str
+
+    def show(self, value: float) -> str:
+        if self.kind is ClauseKind.MAX_SIZE:
+            return format_bytes(int(value))
+        return f"{value:.2f}{self.unit}"
+
+    def interval(self, measured: Measured) -> str:
+        if measured.low == measured.high:
+            return ""
+        return f" [{measured.low:.2f} to {measured.high:.2f}]"
+
+
+_DROP = _Rule(ClauseKind.MAX_DROP, at_most=True, what="drop", unit=" points", sampled="labelled frames")
+_AGREEMENT = _Rule(ClauseKind.MIN_AGREEMENT, at_most=False, what="agreement", unit=" %", sampled="frames")
+_SPEEDUP = _Rule(ClauseKind.MIN_SPEEDUP, at_most=False, what="speed-up", unit="x", sampled="timing blocks")
+_MODEL_SIZE = _Rule(ClauseKind.MAX_SIZE, at_most=True, what="model size", unit=" bytes", sampled="")
+
+
+def judge(contract: Contract, figures: Figures) -> Verdict:
+    """Holds what was measured against what was promised.
+
+    Args:
+        contract: The limits.
+        figures: The measurements, in the same units.
+
+    Returns:
+        The verdict, clauses in a fixed order.
+    """
+    pairs: Sequence[tuple[_Rule, float | None, Measured | None]] = (
+        (_DROP, contract.max_drop, figures.drop),
+        (_AGREEMENT, contract.min_agreement, figures.agreement),
+        (_SPEEDUP, contract.min_speedup, figures.speedup),
+        (_MODEL_SIZE, contract.max_size, figures.size),
+    )
+    clauses = tuple(_judge_clause(rule, limit, measured) for rule, limit, measured in pairs if limit is not None)
+    return Verdict(_sum_up([clause.status for clause in clauses]), clauses)
+
+
+def _sum_up(statuses: Sequence[Status]) -> Status:
+    for status in (Status.FAIL, Status.INCONCLUSIVE):
+        if status in statuses:
+            return status
+    return Status.PASS if statuses else Status.UNJUDGED
+
+
+def _judge_clause(rule: _Rule, limit: float, measured: Measured | None) -> ClauseVerdict:
+    bound = "at most" if rule.at_most else "at least"
+    if measured is None:
+        sentence = f"{rule.what} was not measured, {bound} {rule.show(limit)} was promised"
+        return ClauseVerdict(rule.kind, limit, None, Status.INCONCLUSIVE, sentence)
+    status = _status(rule, limit, measured)
+    seen = f"{rule.what} {rule.show(measured.value)}{rule.interval(measured)}"
+    sentence = f"{seen}, {bound} {rule.show(limit)} promised"
+    if status is not Status.INCONCLUSIVE:
+        return ClauseVerdict(rule.kind, limit, measured, status, sentence)
+    needed = _frames_needed(limit, measured)
+    return ClauseVerdict(rule.kind, limit, measured, status, f"{sentence}: {_what_it_takes(rule, needed)}", needed)
+
+
+def _status(rule: _Rule, limit: float, measured: Measured) -> Status:
+    if (measured.high <= limit) if rule.at_most else (measured.low >= limit):
+        return Status.PASS
+    if (measured.low > limit) if rule.at_most else (measured.high < limit):
+        return Status.FAIL
+    return Status.INCONCLUSIVE
+
+
+def _frames_needed(limit: float, measured: Measured) -> int | None:
+    """Samples at which the interval would just clear the limit, if the estimate were exact.
+
+    A half-width shrinks with 1/sqrt(n), hence n * (half-width / distance)^2.
+    """
+    distance = abs(measured.value - limit)
+    half_width = (measured.value - measured.low) if measured.value > limit else (measured.high - measured.value)
+    # Plain size before the division: a distance that is all rounding error would overflow when squared.
+    if distance == 0 or not math.isfinite(half_width) or half_width / distance > math.sqrt(_MANY_FRAMES):
+        return None
+    needed = math.ceil(measured.samples * (half_width / distance) ** 2)
+    return needed if needed <= _MANY_FRAMES else None
+
+
+def _what_it_takes(rule: _Rule, needed: int | None) -> str:
+    if needed is None:
+        return "the estimate sits on the limit or too few samples were given, so no number of them can be named"
+    shown = f"{needed:,}".replace(",", " ")
+    return f"too few samples to tell, about {shown} {rule.sampled} would settle it"
+
+
+def parse_bytes(text: str) -> int:
+    """Reads a size such as ``4MB`` (10^6), ``3.5MiB`` (2^20) or ``4000000``.
+
+    Args:
+        text: What the user wrote.
+
+    Returns:
+        Bytes, rounded down.
+
+    Raises:
+        SpecError: It is not a size.
+    """
+    match = _SIZE.fullmatch(text)
+    unit = match.group(2).upper() if match else ""
+    if match is None or (unit not in _UNITS and f"{unit}B" not in _UNITS):
+        msg = f"{text!r} is not a size; write it like 4MB, 3.5MiB or 4000000"
+        raise SpecError(msg)
+    return int(float(match.group(1)) * _UNITS.get(unit, _UNITS.get(f"{unit}B", 1)))
+
+
+def format_bytes(count: int) -> str:
+    """Bytes for people: ``3.58 MB`` (10^6)."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count} B"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"all {number} {noun}s"

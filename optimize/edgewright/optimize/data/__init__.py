@@ -1,0 +1,1 @@
+"""Pictures and labels: where calibration and evaluation get their samples from."""

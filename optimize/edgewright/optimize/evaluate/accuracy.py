@@ -1,0 +1,67 @@
+"""Top-1 accuracy of classifiers against labelled pictures, float and INT8 on the same ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgewright.optimize.contract import Measured
+from edgewright.optimize.evaluate.intervals import paired_difference, wilson
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from edgewright.runtime.types import Classification
+
+__all__ = ["AccuracyPair", "compare_accuracy"]
+
+
+@dataclass(frozen=True)
+class AccuracyPair:
+    """Top-1 accuracy of both models on the same pictures, 0..1.
+
+    Attributes:
+        float_: Of the float model.
+        int8: Of the INT8 model.
+        drop: Float minus INT8, with the paired interval.
+        frames: How many pictures.
+    """
+
+    float_: Measured
+    int8: Measured
+    drop: Measured
+    frames: int
+
+
+def compare_accuracy(
+    truth: Sequence[int], float_: Sequence[Classification], int8: Sequence[Classification]
+) -> AccuracyPair:
+    """Accuracy of two classifiers on the same labelled pictures.
+
+    Args:
+        truth: Class id of each picture; at least one.
+        float_: What the float model said.
+        int8: What the INT8 model said.
+
+    Returns:
+        Both accuracies (Wilson) and the paired drop (Newcombe's method 10).
+    """
+    right_float, right_int8 = _right(truth, float_), _right(truth, int8)
+    value, low, high = paired_difference(right_float, right_int8)
+    drop = Measured(value, min(low, value), max(high, value), len(truth))
+    return AccuracyPair(_accuracy(right_float), _accuracy(right_int8), drop, len(truth))
+
+
+def _right(truth: Sequence[int], seen: Sequence[Classification]) -> NDArray[np.bool_]:
+    return np.array([int(said.class_ids[0]) == label for label, said in zip(truth, seen, strict=True)], np.bool_)
+
+
+def _accuracy(right: NDArray[np.bool_]) -> Measured:
+    hits, total = int(right.sum()), len(right)
+    low, high = wilson(hits, total)
+    value = hits / total
+    return Measured(value, min(low, value), max(high, value), total)

@@ -1,0 +1,205 @@
+"""From both models' answers to the figures of the contract, the bundle and the report.
+
+- With labels: AP (``ap50``, ``ap``) for detectors, ``top1_accuracy`` for classifiers, and the paired drop of each.
+- Without: agreement with the float model: ``boxes_kept``, ``boxes_extra``, ``mean_iou``, ``score_rmse``,
+  ``agreement_ap50`` for detectors; ``top1_agreement``, ``score_rmse`` for classifiers.
+
+Shares are 0..1; the headline of each kind is in the contract's units (points, percent).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgewright.bundle.manifest import Metric
+from edgewright.optimize.contract import Measured
+from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.evaluate.accuracy import compare_accuracy
+from edgewright.optimize.evaluate.agreement import box_agreement, match_frame, top_agreement
+from edgewright.optimize.evaluate.coco import GroundTruth, compare_precision
+from edgewright.optimize.evaluate.intervals import CONFIDENCE
+from edgewright.runtime.types import Classification, Detections
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgewright.optimize.evaluate.observe import Observation
+
+__all__ = ["FLOAT", "INT8", "METRICS", "Quality", "agreement_quality", "labelled_quality"]
+
+FLOAT = "float"
+INT8 = "int8"
+METRICS = ("ap50", "ap")
+"""What ``max_drop`` may be about on a detector; a classifier has only top-1 accuracy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """The figures of one evaluation.
+
+    Attributes:
+        headline: The figure a contract is about, in its units; None when it is undefined (float saw nothing).
+        title: What the headline is, in words.
+        metrics: All figures, for the manifest.
+        details: Counts for the report, JSON values.
+        disagreement: Per picture, how much the two models differ; larger is worse.
+    """
+
+    headline: Measured | None
+    title: str
+    metrics: tuple[Metric, ...]
+    details: Mapping[str, Any]
+    disagreement: tuple[float, ...]
+
+
+def labelled_quality(
+    seen: Observation, truth: Sequence[GroundTruth | int], metric: str, threshold: float | None
+) -> Quality:
+    """Against labels.
+
+    Args:
+        seen: Both models on the labelled pictures.
+        truth: Boxes or class ids, in the same order.
+        metric: For detectors, which AP the headline is about: ``ap50`` or ``ap``.
+        threshold: A detector's score threshold; None for a classifier.
+
+    Returns:
+        The figures; the headline is the drop in points.
+    """
+    if threshold is None:
+        return _accuracy_quality(seen, [_class_id(label) for label in truth])
+    boxes = [_boxes(frame) for frame in truth]
+    float_, int8 = _detections(seen)
+    # Labelled frames are picked apart from each other, so they are resampled one by one.
+    pair = compare_precision(boxes, float_, int8)
+    rows = {
+        ("ap50", FLOAT): pair.float_.ap50,
+        ("ap50", INT8): pair.int8.ap50,
+        ("ap50_drop", INT8): pair.drop.ap50,
+        ("ap", FLOAT): pair.float_.ap,
+        ("ap", INT8): pair.int8.ap,
+        ("ap_drop", INT8): pair.drop.ap,
+    }
+    details = {
+        "frames": pair.frames,
+        "boxes": sum(int((~frame.ignore).sum()) for frame in boxes),
+        "ignored": sum(int(frame.ignore.sum()) for frame in boxes),
+        "headline": metric,
+    }
+    drop = _scaled(pair.drop.ap50 if metric == "ap50" else pair.drop.ap, 100.0)
+    return Quality(drop, _TITLES[metric], _metrics(rows, seen.digest), details, _box_disagreement(seen, threshold))
+
+
+_TITLES = {"ap50": "AP at IoU 0.5", "ap": "AP at IoU 0.50 to 0.95"}
+
+
+def _accuracy_quality(seen: Observation, truth: Sequence[int]) -> Quality:
+    float_, int8 = _classifications(seen)
+    pair = compare_accuracy(truth, float_, int8)
+    rows = {
+        ("top1_accuracy", FLOAT): pair.float_,
+        ("top1_accuracy", INT8): pair.int8,
+        ("top1_accuracy_drop", INT8): pair.drop,
+    }
+    details = {"frames": pair.frames, "headline": "top1_accuracy"}
+    metrics = _metrics(rows, seen.digest)
+    return Quality(_scaled(pair.drop, 100.0), "top-1 accuracy", metrics, details, _class_disagreement(seen))
+
+
+def agreement_quality(seen: Observation, threshold: float | None) -> Quality:
+    """Against the float model, without labels.
+
+    Args:
+        seen: Both models on unlabelled pictures.
+        threshold: A detector's score threshold; None for a classifier.
+
+    Returns:
+        The figures; the headline is the percentage kept.
+    """
+    if threshold is None:
+        return _top_quality(seen)
+    agreement = box_agreement(*_detections(seen), threshold, block=seen.block)
+    optional = {
+        "boxes_kept": agreement.kept,
+        "boxes_extra": agreement.extra,
+        "mean_iou": agreement.mean_iou,
+        "score_rmse": agreement.score_rmse,
+        "agreement_ap50": agreement.agreement_ap50,
+    }
+    rows = {(name, INT8): figure for name, figure in optional.items() if figure is not None}
+    details = {
+        "frames": agreement.frames,
+        "float_boxes": agreement.float_boxes,
+        "kept_boxes": agreement.kept_boxes,
+        "extra_boxes": agreement.extra_boxes,
+        "score_threshold": threshold,
+        "headline": "boxes_kept",
+    }
+    headline = None if agreement.kept is None else _scaled(agreement.kept, 100.0)
+    metrics = _metrics(rows, seen.digest)
+    return Quality(headline, "boxes kept", metrics, details, tuple(map(float, agreement.disagreements)))
+
+
+def _top_quality(seen: Observation) -> Quality:
+    agreement = top_agreement(*_classifications(seen), block=seen.block)
+    rows = {("top1_agreement", INT8): agreement.share, ("score_rmse", INT8): agreement.score_rmse}
+    details = {"frames": agreement.frames, "differing": len(agreement.differing), "headline": "top1_agreement"}
+    headline = _scaled(agreement.share, 100.0)
+    metrics = _metrics(rows, seen.digest)
+    return Quality(headline, "top-1 agreement", metrics, details, _class_disagreement(seen))
+
+
+def _metrics(rows: Mapping[tuple[str, str], Measured], dataset: str) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(name, variant, row.value, row.low, row.high, CONFIDENCE, row.samples, dataset)
+        for (name, variant), row in rows.items()
+    )
+
+
+def _scaled(figure: Measured, factor: float) -> Measured:
+    return Measured(figure.value * factor, figure.low * factor, figure.high * factor, figure.samples)
+
+
+def _box_disagreement(seen: Observation, threshold: float) -> tuple[float, ...]:
+    pairs = zip(*_detections(seen), strict=True)
+    return tuple(float(match_frame(float_, int8, threshold).disagreements) for float_, int8 in pairs)
+
+
+def _class_disagreement(seen: Observation) -> tuple[float, ...]:
+    return tuple(
+        float(a.class_ids[0] != b.class_ids[0]) + abs(float(a.scores[0]) - float(b.scores[0])) / 2
+        for a, b in zip(*_classifications(seen), strict=True)
+    )
+
+
+def _detections(seen: Observation) -> tuple[list[Detections], list[Detections]]:
+    float_ = [row.float_ for row in seen.seen if isinstance(row.float_, Detections)]
+    int8 = [row.int8 for row in seen.seen if isinstance(row.int8, Detections)]
+    return float_, int8
+
+
+def _classifications(seen: Observation) -> tuple[list[Classification], list[Classification]]:
+    pairs = [(row.float_, row.int8, row.name) for row in seen.seen]
+    for float_, int8, name in pairs:
+        for said in (float_, int8):
+            if not isinstance(said, Classification) or not math.isfinite(float(said.scores[0])):
+                msg = f"the model gave no class for {name}"
+                raise JudgeError(msg)
+    float_rows = [row.float_ for row in seen.seen if isinstance(row.float_, Classification)]
+    return float_rows, [row.int8 for row in seen.seen if isinstance(row.int8, Classification)]
+
+
+def _boxes(frame: GroundTruth | int) -> GroundTruth:
+    if isinstance(frame, int):
+        msg = "a detector is judged against boxes, these labels name classes"
+        raise JudgeError(msg)
+    return frame
+
+
+def _class_id(label: GroundTruth | int) -> int:
+    if isinstance(label, int):
+        return label
+    msg = "a classifier is judged against classes, these labels hold boxes"
+    raise JudgeError(msg)

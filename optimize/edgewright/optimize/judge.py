@@ -1,0 +1,235 @@
+"""The judge: a candidate in a draft bundle, measured through the device's code path, held against the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.manifest import SsdDecode
+from edgewright.bundle.reader import open_bundle
+from edgewright.optimize.contract import Contract, Figures, Measured, Verdict, judge
+from edgewright.optimize.data.plan import agreement_samples
+from edgewright.optimize.data.samples import fetch
+from edgewright.optimize.errors import DataError
+from edgewright.optimize.evaluate.observe import Observation, SessionPair, observe, open_pair
+from edgewright.optimize.evaluate.quality import FLOAT, INT8, Quality, agreement_quality, labelled_quality
+from edgewright.optimize.speed import measure_speed, speedup_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from edgewright.bundle.manifest import Manifest
+    from edgewright.optimize.data.labels import LabelledFrame
+    from edgewright.optimize.data.plan import DataPlan
+    from edgewright.optimize.data.samples import Sample
+    from edgewright.optimize.evaluate.coco import GroundTruth
+    from edgewright.optimize.progress import Progress
+    from edgewright.runtime.bench import BenchReport, BenchSettings
+
+__all__ = ["JudgeSettings", "Judgement", "Picture", "check_contract", "judge_candidate"]
+
+_TIMED_PICTURES = 8
+_SHOWN_PICTURES = 4
+_GOLDEN_PICTURES = 3
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How to judge.
+
+    Attributes:
+        contract: What was promised.
+        metric: For detectors, the AP that ``max_drop`` is about.
+        timing: How long and how to time; its ``threads`` are those of evaluation, too.
+    """
+
+    contract: Contract
+    metric: str
+    timing: BenchSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture worth showing.
+
+    Attributes:
+        sample: The picture.
+        seen: Position in the observation it belongs to.
+        why: Why it was chosen.
+    """
+
+    sample: Sample
+    seen: int
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Everything measured.
+
+    Attributes:
+        verdict: What became of the contract.
+        labelled: Figures against labels, None without labels.
+        agreement: Figures against the float model.
+        observation: Both models' answers on the agreement pictures.
+        bench: Times.
+        pictures: Worth showing.
+        golden: Pictures for the golden vectors.
+        notes: What the user should know.
+    """
+
+    verdict: Verdict
+    labelled: Quality | None
+    agreement: Quality
+    observation: Observation
+    bench: BenchReport
+    pictures: tuple[Picture, ...]
+    golden: tuple[Sample, ...]
+    notes: tuple[str, ...]
+
+
+def check_contract(contract: Contract, *, labelled: bool) -> None:
+    """Refuses promises that nothing could be measured for, before any work is done.
+
+    Args:
+        contract: The promises.
+        labelled: Whether there are labels.
+
+    Raises:
+        DataError: A promise about accuracy without labels.
+    """
+    if contract.max_drop is not None and not labelled:
+        msg = "--max-drop is about accuracy and needs --labels; without labels promise --min-agreement"
+        raise DataError(msg)
+
+
+def judge_candidate(
+    draft: Path, plan: DataPlan, calibrated: frozenset[bytes], settings: JudgeSettings, progress: Progress
+) -> Judgement:
+    """Measures and judges.
+
+    Args:
+        draft: Bundle with the variants ``float`` and ``int8``.
+        plan: Which pictures serve what.
+        calibrated: Digests of the calibration pictures.
+        settings: Contract and timing.
+        progress: Where stages are announced.
+
+    Raises:
+        DataError: Pictures cannot be used.
+        JudgeError: A variant cannot be measured.
+    """
+    notes: list[str] = []
+    with open_bundle(draft) as bundle:
+        pair = open_pair(bundle, FLOAT, INT8, settings.timing.threads)
+        threshold = _threshold(bundle.manifest)
+        size = bundle.manifest.variant(INT8).bytes
+    labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, threshold, progress)
+    seen = _observe_agreement(plan, calibrated, pair, progress, notes.append) or labelled_seen
+    if seen is None:
+        msg = "there are no pictures to judge on"
+        raise DataError(msg)
+    agreement = agreement_quality(seen, threshold)
+    if agreement.headline is None:
+        notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
+    chosen = _choose_pictures(plan, seen, agreement)
+    frames = [picture.sample.image for picture in chosen.timed]
+    with progress.stage("time both models, each in its own process", settings.timing.blocks) as advance:
+        bench = measure_speed(draft, (FLOAT, INT8), frames, settings.timing, advance)
+    figures = Figures(
+        drop=labelled.headline if labelled is not None else None,
+        agreement=agreement.headline,
+        speedup=speedup_of(bench, INT8),
+        size=Measured.exact(size),
+    )
+    verdict = judge(settings.contract, figures)
+    golden = tuple(picture.sample for picture in chosen.timed[:_GOLDEN_PICTURES])
+    return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, (*notes, *_bench_notes(bench)))
+
+
+def _threshold(manifest: Manifest) -> float | None:
+    return manifest.decode.score_threshold if isinstance(manifest.decode, SsdDecode) else None
+
+
+def _judge_labelled(
+    plan: DataPlan, pair: SessionPair, metric: str, threshold: float | None, progress: Progress
+) -> tuple[Observation | None, Quality | None]:
+    if plan.labels is None or plan.images is None:
+        return None, None
+    truth: list[GroundTruth | int] = []
+
+    def pictures(rows: Iterator[tuple[Sample, LabelledFrame]]) -> Iterator[tuple[Sample, bytes]]:
+        for sample, frame in rows:
+            truth.append(frame.truth)
+            yield sample, frame.content
+
+    with progress.stage("evaluate both models on the labelled pictures", len(plan.labels.frames)) as advance:
+        source = plan.images.expression
+        # Labelled frames are picked apart from each other: neighbours in the list are no neighbours in time.
+        seen = observe(pictures(plan.labelled()), pair, advance, source=source, consecutive=False)
+        return seen, labelled_quality(seen, truth, metric, threshold)
+
+
+def _observe_agreement(
+    plan: DataPlan,
+    calibrated: frozenset[bytes],
+    pair: SessionPair,
+    progress: Progress,
+    note: Callable[[str], None],
+) -> Observation | None:
+    source = plan.agreement
+    if source is None:
+        return None
+    with progress.stage("compare INT8 with float on unlabelled pictures", source.estimate()) as advance:
+        pictures = ((sample, b"") for sample in agreement_samples(plan, calibrated, note))
+        return observe(pictures, pair, advance, source=source.expression, consecutive=source.consecutive)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    shown: tuple[Picture, ...]
+    timed: tuple[Picture, ...]
+
+
+def _choose_pictures(plan: DataPlan, seen: Observation, quality: Quality) -> _Chosen:
+    """The worst disagreements and some evenly spread pictures to show; evenly spread ones to time and to keep."""
+    count = len(seen.seen)
+    worst = sorted(range(count), key=lambda k: -quality.disagreement[k])
+    worst = [k for k in worst if quality.disagreement[k] > 0][: _SHOWN_PICTURES // 2]
+    typical = [k for k in _spread(count, _SHOWN_PICTURES) if k not in worst][: _SHOWN_PICTURES - len(worst)]
+    timed = _spread(count, _TIMED_PICTURES)
+    source = plan.agreement or plan.images
+    if source is None:
+        return _Chosen((), ())
+    samples = fetch(source, {seen.seen[k].index for k in (*worst, *typical, *timed)})
+
+    def pictures(positions: list[int], why: str) -> list[Picture]:
+        return [Picture(samples[seen.seen[k].index], k, why) for k in positions]
+
+    shown = pictures(worst, "among the worst disagreements") + pictures(typical, "picked evenly over the pictures")
+    return _Chosen(tuple(shown), tuple(pictures(timed, "")))
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    wanted = min(count, wanted)
+    # The middle of each stretch: the first and the last frame of a clip are often odd.
+    return sorted({int((2 * k + 1) * count / (2 * wanted)) for k in range(wanted)})
+
+
+def _bench_notes(bench: BenchReport) -> tuple[str, ...]:
+    notes = []
+    for ratio in bench.ratios:
+        if not ratio.resolved:
+            notes.append(
+                f"speed of {ratio.variant} against {ratio.baseline} is not resolved: the ratio {ratio.value:.2f} lies "
+                f"within [{ratio.low:.2f}, {ratio.high:.2f}], noise is larger than the effect; time on a quieter machine"
+            )
+        elif ratio.value < 1:
+            notes.append(f"{ratio.variant} is slower than {ratio.baseline} on this machine ({ratio.value:.2f}x)")
+    busy = bench.conditions.load_before
+    if busy is not None and busy > bench.conditions.machine.cores:
+        notes.append(
+            f"the machine was busy (load {busy:.1f} on {bench.conditions.machine.cores} cores); times are pessimistic"
+        )
+    return tuple(notes)

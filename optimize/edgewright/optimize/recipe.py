@@ -1,0 +1,78 @@
+"""Recipes: the flags of ``edgewright optimize`` in a TOML file. A flag on the command line wins over the file.
+
+    model = "person.onnx"
+    spec = "person.toml"
+    output = "person.edge"
+    calibrate = "clip.avi#1::8"
+    agree = "clip.avi#3::4"
+    min-agreement = 93.0
+    min-speedup = 1.7
+    max-size = "4MB"
+
+Paths are taken as they stand, relative to where the command is run, just as on the command line.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgewright.optimize.errors import SpecError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["load_recipe", "recipe_values"]
+
+
+def load_recipe(path: Path, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Reads a recipe.
+
+    Args:
+        path: The TOML file.
+        known: Key (with underscores) to the type its value must have.
+
+    Returns:
+        Values by key, with underscores.
+
+    Raises:
+        SpecError: The file cannot be read, is not TOML, or has an unknown key or a value of a wrong type.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"cannot read the recipe {path}: {error.strerror or error}"
+        raise SpecError(msg) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"the recipe {path} is not TOML: {error}"
+        raise SpecError(msg) from error
+    values = {}
+    for written, value in document.items():
+        key = written.replace("-", "_")
+        if key not in known:
+            keys = ", ".join(name.replace("_", "-") for name in sorted(known))
+            msg = f"the recipe {path} has the unknown key {written!r}; it may have {keys}"
+            raise SpecError(msg)
+        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
+            msg = f"the recipe {path}: {written} cannot be {value!r}; it is written as the flag --{written.replace('_', '-')}"
+            raise SpecError(msg)
+        values[key] = value
+    return values
+
+
+def recipe_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run as JSON values, without those that were not given.
+
+    Args:
+        given: Values by key; paths become text.
+
+    Returns:
+        What goes into the bundle's provenance.
+    """
+    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}

@@ -1,0 +1,157 @@
+"""Everything the report says, as JSON values. HTML and Markdown are drawn from this and nothing else.
+
+The schema is documented in ``docs/reference/report.md``; ``REPORT_VERSION`` counts its incompatible changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgewright.bundle.manifest import SsdDecode
+from edgewright.optimize.evaluate.quality import FLOAT, INT8
+from edgewright.optimize.report.pictures import draw_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewright.bundle.manifest import Manifest
+    from edgewright.optimize.contract import ClauseVerdict, Measured
+    from edgewright.optimize.evaluate.quality import Quality
+    from edgewright.optimize.judge import Judgement
+    from edgewright.runtime.bench import BenchReport
+
+__all__ = ["REPORT_VERSION", "Report", "ReportInput", "build_report"]
+
+REPORT_VERSION = 1
+_PRECISION = {FLOAT: "float32", INT8: "int8"}
+
+
+@dataclass(frozen=True, eq=False)
+class ReportInput:
+    """What the report is made from.
+
+    Attributes:
+        manifest: Of the bundle, without ``files``.
+        judgement: Everything measured.
+        sizes: Variant name to bytes of its model file.
+        notes: What the user should know, in order.
+    """
+
+    manifest: Manifest
+    judgement: Judgement
+    sizes: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A report ready to be rendered.
+
+    Attributes:
+        data: JSON values.
+        pictures: File name to JPEG.
+    """
+
+    data: Mapping[str, Any]
+    pictures: Mapping[str, bytes]
+
+
+def build_report(given: ReportInput) -> Report:
+    """Collects the report's content and draws its pictures.
+
+    Args:
+        given: What to report.
+    """
+    manifest, judgement = given.manifest, given.judgement
+    threshold = manifest.decode.score_threshold if isinstance(manifest.decode, SsdDecode) else None
+    rows, pictures = draw_pictures(judgement.pictures, judgement.observation, manifest.labels, threshold)
+    data = {
+        "schema": {"name": "edgewright-report", "version": REPORT_VERSION},
+        "bundle": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "task": manifest.task.value,
+            "labels": len(manifest.labels),
+            "input": [manifest.preprocess.width, manifest.preprocess.height],
+        },
+        "verdict": {
+            "status": judgement.verdict.status.value,
+            "exit_code": int(judgement.verdict.status.exit_code),
+            "sentence": judgement.verdict.sentence,
+            "clauses": [_clause(clause) for clause in judgement.verdict.clauses],
+        },
+        "size": {
+            "float_bytes": given.sizes[FLOAT],
+            "int8_bytes": given.sizes[INT8],
+            "ratio": given.sizes[FLOAT] / given.sizes[INT8],
+        },
+        "speed": _speed(judgement.bench),
+        "labelled": _quality(judgement.labelled),
+        "agreement": {**(_quality(judgement.agreement) or {}), "source": judgement.observation.source},
+        "calibration": None if manifest.calibration is None else _plain(asdict(manifest.calibration)),
+        "pictures": rows,
+        "notes": list(given.notes),
+        "provenance": _plain(asdict(manifest.provenance)),
+    }
+    return Report(data, pictures)
+
+
+def _clause(clause: ClauseVerdict) -> dict[str, Any]:
+    return {
+        "kind": clause.kind.value,
+        "limit": clause.limit,
+        "status": clause.status.value,
+        "sentence": clause.sentence,
+        "frames_needed": clause.frames_needed,
+        **_measured(clause.measured),
+    }
+
+
+def _measured(figure: Measured | None) -> dict[str, Any]:
+    if figure is None:
+        return {"value": None, "low": None, "high": None, "samples": 0}
+    return {"value": figure.value, "low": figure.low, "high": figure.high, "samples": figure.samples}
+
+
+def _quality(quality: Quality | None) -> dict[str, Any] | None:
+    if quality is None:
+        return None
+    metrics = [
+        {key: value for key, value in asdict(metric).items() if key not in {"extra", "dataset"}}
+        for metric in quality.metrics
+    ]
+    return {
+        "title": quality.title,
+        "headline": _measured(quality.headline),
+        "details": dict(quality.details),
+        "dataset": quality.metrics[0].dataset if quality.metrics else None,
+        "metrics": metrics,
+    }
+
+
+def _speed(bench: BenchReport) -> dict[str, Any]:
+    variants = [
+        {
+            "name": times.variant,
+            "precision": _PRECISION.get(times.variant, times.variant),
+            "frames": times.frames,
+            "stages": {stage: asdict(figures) for stage, figures in times.stages.items()},
+            "processor_ms": times.processor_ms,
+            "peak_memory_bytes": times.peak_memory_bytes,
+            "totals_ms": list(times.totals_ms),
+        }
+        for times in bench.variants
+    ]
+    ratios = [{**asdict(ratio), "resolved": ratio.resolved} for ratio in bench.ratios]
+    conditions = {**asdict(bench.conditions), "machine": {**asdict(bench.conditions.machine)}}
+    return {"variants": variants, "ratios": ratios, "conditions": _plain(conditions)}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples to lists, mappings to dicts, all the way down."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if not (key == "extra" and not item)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

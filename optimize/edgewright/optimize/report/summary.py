@@ -1,0 +1,50 @@
+"""The few lines a person reads first, after the command has run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgewright.optimize.contract import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["summary_lines"]
+
+_OF_EITHER = frozenset({"ap50", "ap", "top1_accuracy"})
+
+
+def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Verdict, size, speed and quality, one a line.
+
+    Args:
+        report: The report's JSON values.
+
+    Yields:
+        Lines of text.
+    """
+    from edgewright.optimize.report.render import METRIC_TITLES
+
+    bundle, size = report["bundle"], report["size"]
+    yield f"{report['verdict']['status']}  {bundle['name']} {bundle['version']}"
+    for clause in report["verdict"]["clauses"]:
+        yield f"  {clause['status']:<13}{clause['sentence']}"
+    change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['int8_bytes'])}"
+    yield f"  size       {change}, {size['ratio']:.2f}x smaller"
+    yield from _speed_lines(report["speed"])
+    for quality in (report["labelled"], report["agreement"]):
+        for metric in quality["metrics"] if quality else ():
+            title, factor, decimals, unit = METRIC_TITLES.get(metric["name"], (metric["name"], 1, 4, ""))
+            figures = [f"{metric[key] * factor:.{decimals}f}" for key in ("value", "low", "high")]
+            whose = f" ({metric['variant']})" if metric["name"] in _OF_EITHER else ""
+            interval = f"[{figures[1]} to {figures[2]}], {metric['samples']} pictures"
+            yield f"  {'quality':<11}{title}{whose} {figures[0]}{unit} {interval}"
+
+
+def _speed_lines(speed: Mapping[str, Any]) -> Iterator[str]:
+    times = " to ".join(f"{row['stages']['total']['p50']:.1f}" for row in speed["variants"])
+    for ratio in speed["ratios"]:
+        spread = f"{ratio['value']:.2f}x [{ratio['low']:.2f} to {ratio['high']:.2f}]"
+        doubt = "" if ratio["resolved"] else ", not resolved: noise is larger than the effect"
+        threads = speed["conditions"]["threads"]
+        yield f"  speed      p50 {times} ms, {spread} on {threads} thread(s){doubt}"

@@ -1,0 +1,83 @@
+"""`edgewright bench`: times every variant of a bundle on this machine."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.errors import ExitCode
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from edgewright.runtime.bench import BenchReport
+
+__all__ = ["EPILOG", "add_arguments", "run"]
+
+EPILOG = """\
+examples:
+  edgewright bench person.edge
+  edgewright bench person.edge --threads 2 --runs 500 --json
+
+Each variant runs in a process of its own and they take turns; a bundle made with --keep-float gives the ratio, too.
+"""
+_FRAMES_PER_BLOCK = 10
+_STAGES = ("preprocess", "inference", "decode", "total")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument("bundle", type=Path, help="bundle directory or .edge file")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the engine (default 1)")
+    parser.add_argument("--runs", type=int, default=240, metavar="N", help="timed frames a variant (default 240)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Times the bundle and prints what was found."""
+    from edgewright.runtime.bench import BenchSettings, bench_bundle
+
+    blocks = max(2, math.ceil(args.runs / _FRAMES_PER_BLOCK))
+    settings = BenchSettings(threads=args.threads, blocks=blocks, frames_per_block=_FRAMES_PER_BLOCK)
+    on_block = None if args.json else _show_progress
+    report = bench_bundle(args.bundle, settings, on_block=on_block)
+    if args.json:
+        ratios = [{**asdict(ratio), "resolved": ratio.resolved} for ratio in report.ratios]
+        print(json.dumps({**asdict(report), "ratios": ratios}))
+    else:
+        print("\n".join(_lines(report)))
+    return ExitCode.OK
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rtiming: turn {done} of {total}" + ("\n" if done == total else ""))
+        sys.stderr.flush()
+    elif done == 1:
+        sys.stderr.write(f"timing in {total} turns ...\n")
+
+
+def _lines(report: BenchReport) -> Iterator[str]:
+    where = report.conditions
+    width, height = where.frame_size
+    load = "unknown" if where.load_before is None else f"{where.load_before:.2f}"
+    yield f"{where.machine}"
+    yield f"{where.engine}, {where.threads} thread(s), load {load} before, {where.pictures} pictures {width}x{height}"
+    for times in report.variants:
+        memory = "" if times.peak_memory_bytes is None else f", peak memory {times.peak_memory_bytes / 1e6:.0f} MB"
+        yield f"{times.variant}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{memory}"
+        yield f"  {'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}"
+        for stage in _STAGES:
+            row = times.stages[stage]
+            yield f"  {stage:<12}{row.p50:>9.2f}{row.p95:>9.2f}{row.p99:>9.2f}"
+    for ratio in report.ratios:
+        spread = f"[{ratio.low:.2f} to {ratio.high:.2f}] over {ratio.pairs} pairs of turns"
+        if ratio.resolved:
+            yield f"{ratio.variant} is {ratio.value:.2f} times as fast as {ratio.baseline} {spread}"
+        else:
+            yield f"{ratio.variant} against {ratio.baseline}: not resolved, noise is larger than the effect {spread}"

@@ -1,0 +1,319 @@
+"""Timing variants of a bundle against each other, so that the ratio means something.
+
+- Each variant runs in a process of its own: in one process, several models disturb each other's caches and threads.
+- The processes take turns in short blocks (A B, B A, A B, ...): what else the machine does hits both alike.
+- The ratio is the median over pairs of neighbouring blocks, with a bootstrap interval over these pairs. A ratio whose
+  interval holds 1 is flagged as not resolved.
+
+A frame is timed from the picture to the decoded answer, through the very ``Session`` of the camera loop. Works on a
+device: nothing of the workstation half is needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgewright.bundle.arrays import npz_bytes
+from edgewright.bundle.golden import read_golden
+from edgewright.bundle.reader import open_bundle
+from edgewright.runtime.bench_process import BenchError, BenchProcess
+from edgewright.runtime.machine import Machine, describe_machine, load_average
+from edgewright.runtime.session import pick_variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edgewright.bundle.manifest import Variant
+
+__all__ = [
+    "BenchError",
+    "BenchReport",
+    "BenchSettings",
+    "Conditions",
+    "Quantiles",
+    "Ratio",
+    "VariantTimes",
+    "baseline_of",
+    "bench_bundle",
+    "time_variants",
+]
+
+STAGES = ("preprocess", "inference", "decode", "total")
+_ROUNDS = 4000
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class BenchSettings:
+    """How long and how to time.
+
+    Attributes:
+        threads: Given to the engine.
+        blocks: Turns of each variant; each gives one ratio.
+        frames_per_block: Frames in one turn.
+        warmup: Frames before the first turn, not counted.
+        timeout_s: Longest wait for one turn.
+    """
+
+    threads: int = 1
+    blocks: int = 24
+    frames_per_block: int = 10
+    warmup: int = 10
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Median, 95th and 99th percentile, milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class VariantTimes:
+    """What one variant took.
+
+    Attributes:
+        variant: Its name.
+        stages: ``preprocess``, ``inference``, ``decode`` and ``total``.
+        processor_ms: Median processor time of a frame; less than the total when the machine was busy.
+        frames: Frames timed.
+        peak_memory_bytes: Most resident memory of its process; None where the system does not tell.
+        totals_ms: Every timed frame's total, in order.
+    """
+
+    variant: str
+    stages: Mapping[str, Quantiles]
+    processor_ms: float
+    frames: int
+    peak_memory_bytes: int | None
+    totals_ms: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster one variant is than another.
+
+    Attributes:
+        baseline: The slower one's name, as expected.
+        variant: The faster one's name.
+        value: Median over pairs of blocks of baseline time / variant time.
+        low: 2.5th percentile of its bootstrap.
+        high: 97.5th percentile.
+        pairs: Pairs of blocks.
+    """
+
+    baseline: str
+    variant: str
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the noise is smaller than the effect."""
+        return self.low > 1.0 or self.high < 1.0
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What else determines a timing.
+
+    Attributes:
+        machine: The processor.
+        threads: Given to the engine.
+        load_before: Load average before, None where the system does not tell.
+        load_after: Load average after; includes the timing itself.
+        engine: Engine and version.
+        frame_size: (width, height) of the first frame.
+        pictures: How many different frames went round.
+    """
+
+    machine: Machine
+    threads: int
+    load_before: float | None
+    load_after: float | None
+    engine: str
+    frame_size: tuple[int, int]
+    pictures: int
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """All of it."""
+
+    variants: tuple[VariantTimes, ...]
+    ratios: tuple[Ratio, ...]
+    conditions: Conditions
+
+    def ratio(self, variant: str) -> Ratio | None:
+        """The ratio of ``variant`` against the baseline, None for the baseline itself."""
+        return next((ratio for ratio in self.ratios if ratio.variant == variant), None)
+
+
+def bench_bundle(
+    path: Path, settings: BenchSettings = BenchSettings(), *, on_block: Callable[[int, int], None] | None = None
+) -> BenchReport:
+    """Times every variant of a bundle on its own golden frames.
+
+    Args:
+        path: Bundle directory or ``.edge`` file.
+        settings: How long and how.
+        on_block: Called with the turns done and their number.
+
+    Raises:
+        BundleError: The bundle is not right.
+        BenchError: It carries no frames, or a variant cannot be timed.
+    """
+    with open_bundle(path) as bundle:
+        golden = bundle.manifest.golden
+        if golden is None:
+            msg = f"bundle {path} carries no golden frames to time with; make it again with edgewright optimize"
+            raise BenchError(msg)
+        frames = read_golden(bundle.read(golden.file)).frames
+        variants = bundle.manifest.variants
+    names = [variant.name for variant in variants]
+    return time_variants(path, names, frames, settings, baseline=baseline_of(variants), on_block=on_block)
+
+
+def baseline_of(variants: Sequence[Variant]) -> str:
+    """The variant others are held against: the first float one, else the first."""
+    floats = [variant.name for variant in variants if variant.precision.value.startswith("float")]
+    return floats[0] if floats else variants[0].name
+
+
+def time_variants(
+    bundle: Path,
+    names: Sequence[str],
+    frames: Sequence[NDArray[np.uint8]],
+    settings: BenchSettings = BenchSettings(),
+    *,
+    baseline: str | None = None,
+    on_block: Callable[[int, int], None] | None = None,
+) -> BenchReport:
+    """Times variants of one bundle, each in a process of its own, taking turns.
+
+    Args:
+        bundle: Bundle directory or ``.edge`` file.
+        names: Which variants.
+        frames: Real pictures (H, W, 3) uint8 BGR; they go round.
+        settings: How long and how.
+        baseline: The variant that ratios are taken against; the first one when None.
+        on_block: Called with the turns done and their number.
+
+    Returns:
+        Times, ratios, conditions.
+
+    Raises:
+        BundleError: The bundle is not right.
+        BenchError: A variant cannot be run, or its process died or hung.
+    """
+    _check(settings, frames)
+    with open_bundle(bundle) as opened:
+        for name in names:
+            pick_variant(opened, name)
+    load_before = load_average()
+    with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as folder:
+        frames_file = Path(folder) / "frames.npz"
+        frames_file.write_bytes(npz_bytes({f"{index:06d}": frame for index, frame in enumerate(frames)}))
+        blocks, peaks = _take_turns(bundle, names, frames_file, settings, on_block)
+    times = tuple(_variant_times(name, blocks[name], peaks[name]) for name in names)
+    reference = baseline or names[0]
+    ratios = tuple(_ratio(reference, name, blocks) for name in names if name != reference)
+    height, width = frames[0].shape[:2]
+    conditions = Conditions(
+        machine=describe_machine(),
+        threads=settings.threads,
+        load_before=load_before,
+        load_after=load_average(),
+        engine=_engine(),
+        frame_size=(width, height),
+        pictures=len(frames),
+    )
+    return BenchReport(times, ratios, conditions)
+
+
+def _check(settings: BenchSettings, frames: Sequence[NDArray[np.uint8]]) -> None:
+    if not frames:
+        msg = "timing needs at least one picture"
+        raise BenchError(msg)
+    if min(settings.threads, settings.blocks, settings.frames_per_block) < 1 or settings.warmup < 0:
+        msg = f"timing needs at least one thread, one block and one frame a block; got {settings}"
+        raise BenchError(msg)
+
+
+_Blocks = dict[str, list[dict[str, list[float]]]]
+
+
+def _take_turns(
+    bundle: Path,
+    names: Sequence[str],
+    frames_file: Path,
+    settings: BenchSettings,
+    on_block: Callable[[int, int], None] | None,
+) -> tuple[_Blocks, dict[str, int | None]]:
+    processes: dict[str, BenchProcess] = {}
+    blocks: _Blocks = {name: [] for name in names}
+    with contextlib.ExitStack() as running:
+        for name in names:
+            process = BenchProcess(bundle, name, settings.threads, frames_file, settings.timeout_s)
+            processes[name] = running.enter_context(process)
+        for name in names:
+            processes[name].wait_ready()
+            if settings.warmup:
+                processes[name].run(settings.warmup)
+        for turn in range(settings.blocks):
+            # A B, then B A: a machine that slowly warms up or cools down favours neither.
+            for name in names if turn % 2 == 0 else reversed(names):
+                blocks[name].append(processes[name].run(settings.frames_per_block))
+            if on_block is not None:
+                on_block(turn + 1, settings.blocks)
+        peaks = {name: process.finish() for name, process in processes.items()}
+    return blocks, peaks
+
+
+def _variant_times(name: str, blocks: Sequence[Mapping[str, Sequence[float]]], peak: int | None) -> VariantTimes:
+    joined = {stage: [value for block in blocks for value in block[stage]] for stage in (*STAGES, "processor")}
+    return VariantTimes(
+        variant=name,
+        stages={stage: _quantiles(joined[stage]) for stage in STAGES},
+        processor_ms=statistics.median(joined["processor"]),
+        frames=len(joined["total"]),
+        peak_memory_bytes=peak,
+        totals_ms=tuple(round(value, 4) for value in joined["total"]),
+    )
+
+
+def _quantiles(values: Sequence[float]) -> Quantiles:
+    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    return Quantiles(float(p50), float(p95), float(p99))
+
+
+def _ratio(baseline: str, variant: str, blocks: _Blocks) -> Ratio:
+    medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in (baseline, variant)}
+    pairs = np.array(medians[baseline]) / np.array(medians[variant])
+    resampled = np.random.default_rng(_SEED).integers(0, len(pairs), (_ROUNDS, len(pairs)))
+    low, high = np.percentile(np.median(pairs[resampled], axis=1), [2.5, 97.5])
+    value = float(np.median(pairs))
+    return Ratio(baseline, variant, value, min(float(low), value), max(float(high), value), len(pairs))
+
+
+def _engine() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"onnxruntime {version('onnxruntime')}"
+    except PackageNotFoundError:
+        return "onnxruntime, version unknown"

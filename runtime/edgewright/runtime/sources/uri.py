@@ -1,0 +1,167 @@
+"""Says what kind of source a piece of text names; touches the disk only to tell a file from a folder.
+
+=========================  ==========================================================
+text                       kind
+=========================  ==========================================================
+``clip.avi``               video file, every frame in order
+``pictures/``              folder of images, sorted by name
+``file:///a/clip.avi``     the same, spelled as a URI (a folder works too)
+``dir:///a/pictures``      folder
+``0``, ``/dev/video0``     USB camera
+``v4l2:///dev/video0``     the same
+``rtsp://``, ``rtsps://``  network camera
+``http://``, ``https://``  MJPEG or other stream FFmpeg reads
+=========================  ==========================================================
+
+A password in a URI is used for opening only: ``str()``, ``repr()`` and ``redacted`` show ``***``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from edgewright.runtime.errors import SourceUriError
+
+__all__ = ["SourceKind", "SourceUri", "parse_source", "redact"]
+
+_SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
+_DEVICE = re.compile(r"^/dev/video(\d+)$")
+_SECRET_KEYS = re.compile(
+    r"(?i)([?&;](?:[a-z0-9_.-]*(?:pass|pwd|token|secret|key|auth|sig|user|login|credential)[a-z0-9_.-]*)=)[^&;#\s]*"
+)
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s]*@")
+# `user:pa/ss@host`, a password that should have been percent-encoded: hide too much rather than too little.
+_UNQUOTED_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s@*]+:\S*@")
+_LATER = {"csi": "CSI cameras", "webrtc": "WebRTC cameras", "test": "test patterns", "rtp": "bare RTP", "rtmp": "RTMP"}
+_KNOWN = (
+    "a video file, an image folder, a camera number such as 0, or file:// dir:// v4l2:// rtsp:// rtsps:// http(s)://"
+)
+
+
+class SourceKind(str, Enum):
+    """Which reader a source needs."""
+
+    VIDEO = "video"
+    FOLDER = "folder"
+    USB = "usb"
+    RTSP = "rtsp"
+    HTTP = "http"
+
+
+@dataclass(frozen=True)
+class SourceUri:
+    """A source, named but not opened.
+
+    Attributes:
+        kind: Which reader it needs.
+        target: What to hand the reader: a path, a device number or a full URL, **password included**.
+        redacted: The same for people and logs, without password, token or user name.
+    """
+
+    kind: SourceKind
+    target: str = field(repr=False)
+    redacted: str
+
+    @property
+    def live(self) -> bool:
+        """Whether time goes on without us: frames not taken are lost."""
+        return self.kind not in {SourceKind.VIDEO, SourceKind.FOLDER}
+
+    def __str__(self) -> str:
+        """The redacted text."""
+        return self.redacted
+
+
+def redact(text: str) -> str:
+    """``text`` with user names, passwords and tokens of every URI in it replaced by ``***``."""
+    for pattern in (_USERINFO, _UNQUOTED_USERINFO):
+        text = pattern.sub(r"\1***@", text)
+    return _SECRET_KEYS.sub(r"\1***", text)
+
+
+def parse_source(text: str) -> SourceUri:
+    """Reads the text a user gave for a source.
+
+    Args:
+        text: See the table in the module's description.
+
+    Returns:
+        The source's kind and target; nothing has been opened yet.
+
+    Raises:
+        SourceUriError: No such file or folder, an unknown scheme, or a URL without a host.
+    """
+    text = text.strip()
+    if not text or "\x00" in text:
+        message = f"no source was named; give {_KNOWN}"
+        raise SourceUriError(message)
+    if text.isascii() and text.isdigit():
+        return SourceUri(SourceKind.USB, str(int(text)), f"/dev/video{int(text)}")
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _device(text) or _path(text, text)
+    return _with_scheme(scheme.group(1).lower(), text)
+
+
+def _with_scheme(scheme: str, text: str) -> SourceUri:
+    rest = text[len(scheme) + 3 :]
+    if scheme in {"rtsp", "rtsps", "http", "https"}:
+        return _network(scheme, text)
+    if scheme == "v4l2":
+        source = _device(rest) or (parse_source(rest) if rest.isdigit() else None)
+        if source is None:
+            message = f"{redact(text)}: a USB camera is v4l2:///dev/videoN or its number N"
+            raise SourceUriError(message)
+        return source
+    if scheme in {"file", "dir"}:
+        source = _path(unquote(rest.removeprefix("localhost") if rest.startswith("localhost/") else rest), text)
+        if scheme == "dir" and source.kind is not SourceKind.FOLDER:
+            message = f"{text}: not a folder; dir:// wants a folder of images"
+            raise SourceUriError(message)
+        return source
+    if scheme in _LATER:
+        message = f"{redact(text)}: {_LATER[scheme]} ({scheme}://) are not supported yet; use {_KNOWN}"
+        raise SourceUriError(message)
+    message = f"{redact(text)}: unknown scheme {scheme}://; use {_KNOWN}"
+    raise SourceUriError(message)
+
+
+def _device(text: str) -> SourceUri | None:
+    match = _DEVICE.match(text)
+    return SourceUri(SourceKind.USB, str(int(match.group(1))), text) if match else None
+
+
+def _network(scheme: str, text: str) -> SourceUri:
+    shown = redact("".join(text.split()))  # a space would end the part that is hidden
+    if any(character.isspace() or ord(character) < ord(" ") for character in text):
+        message = f"{shown}: a URL has no spaces; write %20"
+        raise SourceUriError(message)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        message = f"{shown}: not a valid URL (host or port); percent-encode @ : / in user name and password"
+        raise SourceUriError(message) from None  # the cause repeats the piece it choked on: maybe a password
+    if not host:
+        message = f"{shown}: names no host; a camera looks like {scheme}://192.168.1.20/stream"
+        raise SourceUriError(message)
+    kind = SourceKind.RTSP if scheme.startswith("rtsp") else SourceKind.HTTP
+    return SourceUri(kind, urlunsplit(parts), redact(urlunsplit(parts)))
+
+
+def _path(path_text: str, shown: str) -> SourceUri:
+    path = Path(path_text).expanduser()
+    try:
+        if path.is_dir():
+            return SourceUri(SourceKind.FOLDER, str(path), shown)
+        if path.is_file():
+            return SourceUri(SourceKind.VIDEO, str(path), shown)
+    except OSError as error:
+        message = f"{shown}: cannot be looked at ({error.strerror or error}); check the path and its permissions"
+        raise SourceUriError(message) from error
+    message = f"{redact(shown)}: no such file or folder; give {_KNOWN}"
+    raise SourceUriError(message)

@@ -1,0 +1,454 @@
+"""One MQTT connection that keeps coming back, driven by the thread that calls ``step()``.
+
+paho-mqtt's own threads, queue, reconnect loop and resend are not used: each has a way to lose or double messages, or to
+make a caller wait. Every attempt gets a fresh client object, and ``step()`` runs its network turn; callbacks only append
+to a list that ``step()`` returns. So there is one thread, which is also the one that publishes, and a defect inside paho
+costs a connection instead of silence.
+
+MQTT 5 is tried first on each connection. A broker that refuses it is spoken to in 3.1.1, with a warning, because 3.1.1
+can neither report a message that an access rule dropped nor announce its limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import select
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgewright.sync.address import tls_context
+
+if TYPE_CHECKING:
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from edgewright.sync.address import BrokerAddress
+    from edgewright.sync.config import LinkConfig
+
+__all__ = ["Link", "LinkEvent", "Lost", "Message", "PubAck", "Ready", "SessionConfig"]
+
+_log = logging.getLogger(__name__)
+
+_READS_IN_A_STEP = 64
+_FAILURE = 0x80
+_WRONG_PROTOCOL = {0x84, 0x01}
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """Who connects, and for what.
+
+    Attributes:
+        client_id: The MQTT client id.
+        subscription: One topic filter, renewed on every connection.
+        qos: Of the subscription.
+        persistent: Whether the broker shall keep the session between connections.
+        expiry_s: For how long it shall (MQTT 5).
+        manual_ack: Whether ``Link.ack`` confirms messages, not their mere receipt.
+        known_old: The broker is known to speak 3.1.1 only: MQTT 5 is not tried and nobody is warned.
+    """
+
+    client_id: str
+    subscription: str
+    qos: int = 1
+    persistent: bool = False
+    expiry_s: int = 0
+    manual_ack: bool = False
+    known_old: bool = False
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Connected and subscribed.
+
+    Attributes:
+        protocol: ``MQTT 5`` or ``MQTT 3.1.1``.
+        receive_maximum: How many unconfirmed messages the broker takes.
+        max_packet: Largest packet the broker takes, None when it does not say.
+    """
+
+    protocol: str
+    receive_maximum: int
+    max_packet: int | None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The connection ended, or an attempt failed."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PubAck:
+    """The broker's answer to a QoS 1 message; ``code`` from 128 up is a refusal."""
+
+    mid: int
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that arrived."""
+
+    topic: str
+    payload: bytes
+    mid: int
+    qos: int
+
+
+LinkEvent: TypeAlias = Ready | Lost | PubAck | Message
+
+
+class _State(Enum):
+    WAITING = 0  # for the next attempt
+    OPENING = 1  # TCP is up, the broker has not answered yet
+    SUBSCRIBING = 2
+    READY = 3
+
+
+@dataclass
+class _Inbox:
+    """What the callbacks of one client object saw."""
+
+    events: list[LinkEvent] = field(default_factory=list)
+    connack: tuple[int, str, Any] | None = None
+    suback: list[tuple[int, str]] | None = None
+    ended: str | None = None
+
+
+class Link:
+    """A connection to one broker.
+
+    Use it from one thread; only ``wake()`` may be called from others.
+
+    Args:
+        address: The broker.
+        config: Timers.
+        session: Who connects.
+
+    Raises:
+        SyncConfigError: A certificate file cannot be loaded.
+    """
+
+    def __init__(self, address: BrokerAddress, config: LinkConfig, session: SessionConfig) -> None:
+        """Loads certificates; connects at the first ``step()``."""
+        self._address = address
+        self._config = config
+        self._session = session
+        self._tls = tls_context(address)
+        self._state = _State.WAITING
+        self._client: mqtt.Client | None = None
+        self._inbox = _Inbox()
+        self._old_protocol = session.known_old
+        self._warned_protocol = session.known_old
+        self._warned_down = False
+        self._failures = 0
+        self._next_attempt = 0.0
+        self._deadline = 0.0
+        self._limits: tuple[int, int | None] = (65535, None)
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
+        self._wake_lock = threading.Lock()  # close() against wake(); never held during I/O that can wait
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages can be published now."""
+        return self._state is _State.READY and self._inbox.ended is None
+
+    def wake(self) -> None:
+        """Makes a waiting ``step()`` return soon; for any thread."""
+        with self._wake_lock, contextlib.suppress(OSError):
+            self._wake_w.send(b"\0")
+
+    def publish(self, topic: str, payload: bytes, qos: int) -> int | None:
+        """Hands one message to the broker.
+
+        Returns:
+            Its message id, None when there is no connection.
+        """
+        if self._client is None or not self.ready:
+            return None
+        try:
+            return int(self._client.publish(topic, payload, qos=qos).mid)
+        except (ValueError, RuntimeError, OSError) as error:
+            self._inbox.ended = f"publishing failed: {error}"
+            return None
+
+    def ack(self, mid: int, qos: int) -> None:
+        """Confirms a message to the broker, where the session asks for that."""
+        if self._client is not None and self._session.manual_ack and qos:
+            with contextlib.suppress(OSError):
+                self._client.ack(mid, qos)
+
+    def drop(self, reason: str) -> None:
+        """Ends a connection that has gone wrong; the next ``step()`` reports it and a new attempt follows."""
+        if self._client is not None:
+            self._inbox.ended = self._inbox.ended or reason
+
+    def step(self, timeout_s: float) -> list[LinkEvent]:
+        """Runs one turn: connects when it is time, moves bytes, waits up to ``timeout_s`` for something to happen.
+
+        Returns:
+            What happened, in order. Never raises for anything a network or a broker does.
+        """
+        if self._state is _State.WAITING:
+            pause = self._next_attempt - time.monotonic()
+            if pause > 0:
+                self._sleep(min(pause, timeout_s))
+                return []
+            self._open()
+        if self._client is not None:
+            self._turn(timeout_s)
+        return self._settle()
+
+    def close(self) -> None:
+        """Says goodbye to the broker if there is one, and frees the sockets."""
+        if self._client is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._client.disconnect()
+            self._dispose()
+        with self._wake_lock:
+            self._wake_r.close()
+            self._wake_w.close()
+
+    def _sleep(self, seconds: float) -> None:
+        if select.select([self._wake_r], [], [], max(0.0, seconds))[0]:
+            self._swallow_wakes()
+
+    def _swallow_wakes(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake_r.recv(4096):
+                pass
+
+    def _open(self) -> None:
+        self._inbox = inbox = _Inbox()
+        self._client = client = _make_client(inbox, self._session, self._address, old_protocol=self._old_protocol)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        client.connect_timeout = self._config.connect_timeout_s
+        keepalive = self._config.keepalive_s
+        try:
+            if self._old_protocol:
+                client.connect(self._address.host, self._address.port, keepalive)
+            else:
+                client.connect(
+                    self._address.host,
+                    self._address.port,
+                    keepalive,
+                    clean_start=not self._session.persistent,
+                    properties=_expiry(self._session),
+                )
+        except (OSError, ValueError) as error:  # ValueError: the TLS layer's answer to some host names
+            inbox.ended = _describe(error)
+        self._state = _State.OPENING
+        self._deadline = time.monotonic() + self._config.connect_timeout_s
+
+    def _turn(self, timeout_s: float) -> None:
+        """Reads and writes what the socket allows; every way to fail ends in ``inbox.ended``."""
+        client, inbox = self._client, self._inbox
+        if client is None or inbox.ended is not None:
+            return
+        try:
+            self._wait(client, timeout_s)
+            for _ in range(_READS_IN_A_STEP):
+                if not _readable(client):
+                    break
+                if client.loop_read() != mqtt.MQTT_ERR_SUCCESS:
+                    break
+            if client.socket() is not None and client.want_write():
+                client.loop_write()
+            if client.socket() is not None:
+                client.loop_misc()
+        except Exception as error:  # noqa: BLE001 - paho decodes bytes of a stranger; a defect there ends a connection
+            inbox.ended = inbox.ended or f"{type(error).__name__}: {error}"
+        if client.socket() is None:
+            inbox.ended = inbox.ended or "the broker closed the connection"
+
+    def _wait(self, client: mqtt.Client, timeout_s: float) -> None:
+        sock = client.socket()
+        if sock is None or _buffered(sock):
+            return
+        poll = select.poll()
+        poll.register(sock.fileno(), select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        poll.register(self._wake_r.fileno(), select.POLLIN)
+        if self._state is not _State.READY:
+            timeout_s = min(timeout_s, max(0.0, self._deadline - time.monotonic()))
+        if self._inbox.events:
+            timeout_s = 0.0
+        ready = {descriptor for descriptor, _ in poll.poll(timeout_s * 1000)}
+        if self._wake_r.fileno() in ready:
+            self._swallow_wakes()
+
+    def _settle(self) -> list[LinkEvent]:
+        """Moves the state on by what the callbacks saw, and hands their events over."""
+        inbox = self._inbox
+        if self._state is _State.OPENING and inbox.connack is not None:
+            self._connected(*inbox.connack)
+        if self._state is _State.SUBSCRIBING and inbox.suback is not None:
+            self._subscribed(inbox.suback)
+        if self._state in {_State.OPENING, _State.SUBSCRIBING} and time.monotonic() > self._deadline:
+            inbox.ended = inbox.ended or "the broker did not answer in time"
+        events, inbox.events = inbox.events, []
+        if inbox.ended is not None and self._client is not None:
+            events.append(Lost(inbox.ended))
+            self._failed(inbox.ended)
+        return events
+
+    def _connected(self, code: int, text: str, properties: object) -> None:
+        if code in _WRONG_PROTOCOL:
+            self._inbox.ended = f"the broker refuses the protocol: {text}"
+            return
+        if code:
+            self._inbox.ended = f"the broker refuses this client: {text}"
+            self._state = _State.SUBSCRIBING  # an answer in this protocol: no reason to try the other
+            return
+        self._limits = (
+            int(getattr(properties, "ReceiveMaximum", 65535)),
+            getattr(properties, "MaximumPacketSize", None),
+        )
+        self._state = _State.SUBSCRIBING
+        if self._client is not None:
+            self._client.subscribe(self._session.subscription, self._session.qos)
+
+    def _subscribed(self, answer: list[tuple[int, str]]) -> None:
+        refused = [text for code, text in answer if code >= _FAILURE]
+        if refused:
+            what = self._session.subscription
+            self._inbox.ended = f"the broker refuses the subscription to {what}: {refused[0]}; check its access rules"
+            return
+        self._state = _State.READY
+        self._failures = 0
+        protocol = "MQTT 3.1.1" if self._old_protocol else "MQTT 5"
+        if self._old_protocol and not self._warned_protocol:
+            self._warned_protocol = True
+            _log.warning(
+                "%s does not speak MQTT 5; using 3.1.1, which cannot tell when an access rule or a size limit "
+                "drops a message: such rows stay in the outbox and are sent again",
+                self._address,
+            )
+        _log.log(
+            logging.WARNING if self._warned_down else logging.INFO, "connected to %s by %s", self._address, protocol
+        )
+        self._warned_down = False
+        self._inbox.events.insert(0, Ready(protocol, *self._limits))
+
+    def _failed(self, reason: str) -> None:
+        answered_wrong = self._state is _State.OPENING and self._client is not None and self._inbox.connack is None
+        refused = self._inbox.connack is not None and self._inbox.connack[0] in _WRONG_PROTOCOL
+        reached = self._client is not None and self._deadline > 0 and not reason.startswith(_UNREACHED)
+        self._dispose()
+        now = time.monotonic()
+        if not self._old_protocol and reached and (refused or answered_wrong):
+            # Closed or refused before any answer in MQTT 5: at once, once, in the older protocol.
+            self._old_protocol = True
+            self._next_attempt = now
+            return
+        self._old_protocol = self._session.known_old
+        if not self._warned_down:
+            self._warned_down = True
+            _log.warning("no connection to %s: %s; events are kept and it tries again", self._address, reason)
+        else:
+            _log.debug("no connection to %s: %s", self._address, reason)
+        bound = min(self._config.backoff_cap_s, self._config.backoff_base_s * 2 ** min(self._failures, 16))
+        self._failures += 1
+        self._next_attempt = now + random.uniform(0, bound)  # noqa: S311 - spreads a fleet, hides nothing
+
+    def _dispose(self) -> None:
+        client, self._client = self._client, None
+        self._state = _State.WAITING
+        if client is None:
+            return
+        sock = client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+
+
+_UNREACHED = "cannot reach it"
+
+
+def _describe(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    verify = getattr(error, "verify_message", None)
+    return f"{_UNREACHED}: {reason}" + (f" ({verify})" if verify and verify not in reason else "")
+
+
+def _buffered(sock: object) -> bool:
+    """Whether the TLS layer holds decrypted bytes that no poll would show."""
+    pending = getattr(sock, "pending", None)
+    return bool(pending is not None and pending())
+
+
+def _readable(client: mqtt.Client) -> bool:
+    sock = client.socket()
+    if sock is None:
+        return False
+    if _buffered(sock):
+        return True
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _expiry(session: SessionConfig) -> Properties | None:
+    """None for the protocol's default of zero: some 3.1.1 brokers hang on properties instead of refusing MQTT 5."""
+    if not session.persistent:
+        return None
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = session.expiry_s
+    return properties
+
+
+def _make_client(inbox: _Inbox, session: SessionConfig, address: BrokerAddress, *, old_protocol: bool) -> mqtt.Client:
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=session.client_id,
+        clean_session=(not session.persistent) if old_protocol else None,
+        protocol=mqtt.MQTTv311 if old_protocol else mqtt.MQTTv5,
+        reconnect_on_failure=False,
+        manual_ack=session.manual_ack,
+    )
+    client.suppress_exceptions = True
+    client.max_inflight_messages_set(0)  # the window is held by the publisher; paho's cannot follow the broker's
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+
+    def on_connect(_c: object, _u: object, _f: object, code: ReasonCode, properties: object) -> None:
+        inbox.connack = (code.value, str(code), properties)
+
+    def on_disconnect(_c: object, _u: object, flags: mqtt.DisconnectFlags, code: ReasonCode, _p: object) -> None:
+        who = "the broker ended the connection" if flags.is_disconnect_packet_from_server else "the connection broke"
+        inbox.ended = inbox.ended or f"{who}: {code}"
+
+    def on_subscribe(_c: object, _u: object, _mid: int, codes: list[ReasonCode], _p: object) -> None:
+        inbox.suback = [(code.value, str(code)) for code in codes]
+
+    def on_publish(_c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
+        inbox.events.append(PubAck(mid, code.value, str(code)))
+
+    def on_message(_c: object, _u: object, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        inbox.events.append(Message(topic, bytes(message.payload), message.mid, message.qos))
+
+    client.on_connect = on_connect
+    client.on_disconnect = on_disconnect
+    client.on_subscribe = on_subscribe
+    client.on_publish = on_publish
+    client.on_message = on_message
+    return client

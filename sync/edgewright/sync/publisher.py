@@ -1,0 +1,323 @@
+"""The publisher thread: from the outbox to the broker, and from the cloud's acknowledgement back to the outbox.
+
+All rules about what to send when are in ``flight``, all network I/O in ``link``; here they meet the outbox. A row is
+deleted only when the ingest says that its database has it. A PUBACK is a fact about the broker and moves a number in
+the statistics (``docs/adr/0003-delivery.md`` has the measurements behind that).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgewright.sync.errors import WireError
+from edgewright.sync.flight import Flight
+from edgewright.sync.link import Link, Lost, Message, PubAck, Ready, SessionConfig
+from edgewright.sync.record import Priority
+from edgewright.sync.store import Dead
+from edgewright.sync.topics import ack_topic, events_topic
+from edgewright.sync.wire import MAX_MESSAGE_BYTES, decode_ack, encode_events, encode_record, envelope_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgewright.sync.address import BrokerAddress
+    from edgewright.sync.config import LinkConfig, ResendConfig
+    from edgewright.sync.flight import Row, Shipment
+    from edgewright.sync.link import LinkEvent
+    from edgewright.sync.outbox import Outbox
+    from edgewright.sync.record import Record
+
+__all__ = ["Publisher", "PublisherStats"]
+
+_log = logging.getLogger(__name__)
+
+_REFUSAL = 0x80
+_NO_SUBSCRIBER = 0x10
+_BAD_CONTENT = {0x90: "topic", 0x95: "size", 0x99: "content"}  # refusals that are about this very message
+_PACKET_EXTRA = 16  # fixed header, topic length, message id and MQTT 5 properties, rounded up
+_IDLE_S = 0.5
+_PAUSE_AFTER_ERROR_S = 1.0
+
+
+@dataclass(frozen=True)
+class PublisherStats:
+    """What the publisher sees.
+
+    Attributes:
+        connected: Whether the broker is there now.
+        protocol: ``MQTT 5`` or ``MQTT 3.1.1``; empty when never connected.
+        at_broker: Rows that the broker has and the cloud has not acknowledged.
+        in_flight: Rows under way in all.
+        resent: Messages sent again.
+        bad_acks: Acknowledgements that could not be read.
+    """
+
+    connected: bool = False
+    protocol: str = ""
+    at_broker: int = 0
+    in_flight: int = 0
+    resent: int = 0
+    bad_acks: int = 0
+
+
+class Publisher:
+    """Sends what the outbox holds until ``stop()``.
+
+    Args:
+        outbox: Where rows come from and acknowledgements go.
+        address: The broker.
+        link: Timers of the connection.
+        resend: Windows and timers of delivery.
+
+    Raises:
+        SyncConfigError: A certificate file cannot be loaded.
+    """
+
+    def __init__(self, outbox: Outbox, address: BrokerAddress, link: LinkConfig, resend: ResendConfig) -> None:
+        """Prepares; ``start()`` begins."""
+        self.outbox = outbox
+        self._config = resend
+        self._topic = events_topic(outbox.device)
+        session = SessionConfig(f"edge-{outbox.device}", ack_topic(outbox.device), qos=0)
+        self._link = Link(address, link, session)
+        self._flight = Flight(resend)
+        self._reader = outbox.reader()
+        self._epoch = ""
+        self._cursor = dict.fromkeys(Priority, 0)
+        self._more = True  # rows may wait behind the cursors
+        self._limit = MAX_MESSAGE_BYTES  # of one message's payload: this is the broker's and the ingest's
+        self._aim = resend.message_bytes  # and this ours, for messages of several rows
+        self._warned: set[str] = set()
+        self._stats = PublisherStats()
+        self._bad_acks = 0
+        self._protocol = ""
+        self._stopping = False
+        self._changed = False  # the writer says: new rows
+        self._new_epoch: str | None = None
+        self._thread = threading.Thread(target=self._run, name="edgewright-publisher", daemon=True)
+        outbox.add_listener(self._on_commit)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ends the thread; a connection attempt under way is waited for.
+
+        Returns:
+            Whether it ended in time.
+        """
+        self._stopping = True
+        self._link.wake()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def stats(self) -> PublisherStats:
+        """A snapshot, refreshed at every turn of the thread."""
+        return self._stats
+
+    def at_broker(self, shipment: Shipment) -> None:
+        """Called when the broker has confirmed ``shipment``. Nothing is deleted: the broker is not the database."""
+
+    def _on_commit(self, records: Sequence[Record], epoch: str) -> None:
+        """From the writer thread: assignments only."""
+        if epoch != self._epoch:
+            self._new_epoch = epoch
+        if records or self._new_epoch is not None:
+            self._changed = True
+            self._link.wake()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._guarded_turn()
+        self._link.close()
+        self._reader.close()
+        self._stats = PublisherStats(resent=self._flight.resent, protocol=self._protocol, bad_acks=self._bad_acks)
+
+    def _guarded_turn(self) -> None:
+        try:
+            self._turn()
+        except sqlite3.Error as error:
+            self._warn("read", f"the outbox cannot be read ({error}); delivery waits and tries again")
+            self._reader.close()
+            self._stop_wait()
+        except Exception:  # noqa: BLE001 - this thread is the delivery; a defect must cost a connection, not all of it
+            _log.exception("the publisher met an unexpected error; it reconnects and goes on")
+            self._link.drop("an unexpected error")
+            self._stop_wait()
+
+    def _stop_wait(self) -> None:
+        end = time.monotonic() + _PAUSE_AFTER_ERROR_S
+        while not self._stopping and time.monotonic() < end:
+            time.sleep(0.05)
+
+    def _turn(self) -> None:
+        if self._epoch == "" or self._new_epoch not in {None, self._epoch}:
+            self._begin_epoch()
+        for event in self._link.step(self._patience()):
+            self._handle(event)
+        now = time.monotonic()
+        if self._flight.stalled(now):
+            self._link.drop(f"no confirmation from the broker for {self._config.stall_s:.0f} s")
+        elif self._link.ready:
+            self._fill()
+        self._stats = PublisherStats(
+            connected=self._link.ready,
+            protocol=self._protocol,
+            at_broker=self._flight.rows_at_broker,
+            in_flight=self._flight.rows,
+            resent=self._flight.resent,
+            bad_acks=self._bad_acks,
+        )
+
+    def _begin_epoch(self) -> None:
+        self._new_epoch = None
+        self._reader.close()
+        self._epoch = self._reader.epoch()
+        self._flight.clear()
+        self._cursor = dict.fromkeys(Priority, 0)
+        self._more = True
+
+    def _patience(self) -> float:
+        if self._changed:
+            return 0.0
+        due = self._flight.next_due()
+        return _IDLE_S if due is None else min(_IDLE_S, max(0.0, due - time.monotonic()))
+
+    def _handle(self, event: LinkEvent) -> None:
+        if isinstance(event, Ready):
+            self._protocol = event.protocol
+            self._flight.window_messages = max(1, min(self._config.window_messages, event.receive_maximum))
+            overhead = len(self._topic) + _PACKET_EXTRA
+            limit = MAX_MESSAGE_BYTES if event.max_packet is None else event.max_packet - overhead
+            self._limit = min(MAX_MESSAGE_BYTES, limit)
+            self._aim = min(self._config.message_bytes, self._limit)
+        elif isinstance(event, Lost):
+            self._flight.disconnected(time.monotonic())
+        elif isinstance(event, PubAck):
+            self._on_puback(event)
+        else:
+            self._on_ack(event)
+
+    def _on_puback(self, event: PubAck) -> None:
+        now = time.monotonic()
+        shipment = self._flight.puback(event.mid, now)
+        if shipment is None or not shipment.rows:
+            return
+        if event.code in _BAD_CONTENT:
+            if len(shipment.rows) > 1:
+                self._flight.split(shipment)
+            else:
+                self._bury(shipment, f"refused by the broker: {event.text}")
+        elif event.code >= _REFUSAL:
+            # About this client's rights or the broker's state, not about the row: it is kept, and tried again slowly.
+            self._warn(
+                event.text, f"the broker refuses our events ({event.text}); they are kept; check its access rules"
+            )
+            shipment.at_broker = False
+            self._flight.postpone(shipment, now, min(self._config.cap_s, self._config.first_s * 2**shipment.launches))
+        else:
+            if event.code == _NO_SUBSCRIBER:
+                self._warn("alone", "nobody listens to our events at the broker; they are kept; is the ingest running?")
+            self.at_broker(shipment)
+
+    def _on_ack(self, message: Message) -> None:
+        try:
+            ack = decode_ack(message.payload)
+        except WireError as error:
+            self._bad_acks += 1
+            self._warn("ack", f"an acknowledgement on {message.topic} cannot be used: {error}")
+            return
+        if ack.epoch != self._epoch:
+            return
+        self._warned.discard("alone")
+        self._more = True  # there is room again
+        rows = self._flight.stored(ack.stored)
+        if rows:
+            self.outbox.stored(self._epoch, rows)
+        for refusal in ack.rejected:
+            for priority, seq in self._flight.stored([(refusal.seq, refusal.seq)]):
+                self.outbox.kill(self._epoch, [Dead(priority, seq, f"refused by the cloud: {refusal.reason}")])
+
+    def _bury(self, shipment: Shipment, reason: str) -> None:
+        rows = list(shipment.rows.items())
+        self._flight.forget([seq for seq, _ in rows])
+        _log.warning("an event cannot be delivered and is put among the dead: %s", reason)
+        self.outbox.kill(self._epoch, [Dead(priority, seq, reason) for seq, priority in rows])
+
+    def _fill(self) -> None:
+        """Sends all that may be sent now: first what is due again, then new rows, important classes first."""
+        while self._link.ready and (shipment := self._flight.due(time.monotonic())) is not None:
+            self._repeat(shipment)
+        if self._changed:
+            self._changed, self._more = False, True
+        while self._link.ready and self._more:
+            self._launch_new()
+
+    def _repeat(self, shipment: Shipment) -> None:
+        wanted: list[Row] = [(priority, seq) for seq, priority in shipment.rows.items()]
+        records = self._reader.named(wanted)
+        present = {record.seq for record in records}
+        self._flight.forget([seq for _, seq in wanted if seq not in present])  # evicted meanwhile
+        if not records:
+            return
+        encoded = self._pack(records)
+        if len(encoded) == len(records):
+            self._send(shipment, encoded)
+        elif len(records) > 1:  # this broker takes smaller packets than the one before
+            self._flight.split(shipment)
+        else:
+            self._bury(shipment, self._too_large(records[0]))
+
+    def _launch_new(self) -> None:
+        """Sends one message of new rows, and notes whether there may be more."""
+        rows: list[Record] = []
+        for priority in Priority:
+            room = min(self._config.message_rows, self._flight.room(priority)) - len(rows)
+            if room > 0:
+                rows += self._reader.after(priority, self._cursor[priority], room)
+        if not rows:
+            # Nothing there, or no room: a commit brings rows and wakes us, an acknowledgement makes room.
+            self._more = False
+            return
+        encoded = self._pack(rows)
+        sent = rows[: max(1, len(encoded))]
+        for record in sent:
+            self._cursor[record.priority] = record.seq
+        shipment = self._flight.begin([(record.priority, record.seq) for record in sent])
+        if encoded:
+            self._send(shipment, encoded)
+        else:
+            self._bury(shipment, self._too_large(rows[0]))
+
+    def _pack(self, records: Sequence[Record]) -> list[bytes]:
+        """The encoded records that fit into one message, from the front; none when the first alone is too large."""
+        encoded: list[bytes] = []
+        size = envelope_bytes(self.outbox.device, self._epoch)
+        for record in records:
+            one = encode_record(record)
+            size += len(one) + 1
+            if size > (self._aim if encoded else self._limit):
+                break
+            encoded.append(one)
+        return encoded
+
+    def _too_large(self, record: Record) -> str:
+        return f"too large for the broker: {len(record.payload)} bytes of data do not fit into its {self._limit}"
+
+    def _send(self, shipment: Shipment, encoded: Sequence[bytes]) -> None:
+        mid = self._link.publish(self._topic, encode_events(self.outbox.device, self._epoch, encoded), qos=1)
+        if mid is not None:  # else the connection is gone, and the next one begins with this shipment
+            self._flight.launch(shipment, mid, time.monotonic())
+
+    def _warn(self, key: str, text: str) -> None:
+        """Logs one kind of trouble once."""
+        if key not in self._warned:
+            self._warned.add(key)
+            _log.warning("%s", text)

@@ -1,0 +1,134 @@
+"""`edgewright run` as people meet it: exit codes, summary, signals."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from rtsp.camera import rtsp_camera
+
+from edgewright.cli.main import main
+from edgewright.device.progress import Progress
+from edgewright.runtime.loop import CameraLoop, Watchers
+from edgewright.runtime.sources import SourceDown, SourceUp
+from edgewright.runtime.testing import ListSource, ScriptedModel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_run_ends_with_its_summary(clip: Path, detector: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(detector), "--source", str(clip), "--zone", "all=0,0;1,0;1,1;0,1"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("24 processed of 24 seen", "tracks    1", "1 zone_count", "100.0%", "inference", "end_to_end"):
+        assert part in shown
+
+
+def test_json_is_one_object(clip: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toml = tmp_path / "device.toml"
+    toml.write_text(f'[source]\nuri = "{clip}"\nevery = 2\n[model]\nbundle = "{detector}"\n')
+    assert main(["run", "--config", str(toml), "--json", "--max-frames", "4", "--outbox", str(tmp_path / "o.db")]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["frames_processed"], said["results"], said["sync"]["emitted"]) == (4, {"ok": 4}, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--source", "nowhere.avi"], "no such file"),
+        (["--source", "csi://0"], "not supported yet"),
+        (["--source", __file__], "not a video"),
+        ([], "--source"),
+        (["--source", "0", "--every", "0"], "every"),
+        (["--source", "0", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["--source", "0", "--zone", "door"], "door"),
+        (["--source", "0", "--broker", "ftp://x"], "mqtts"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    detector: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(detector), *arguments]) == 2
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    assert says in caught.err
+    assert len(caught.err.strip().splitlines()) == 1
+
+
+def test_an_altered_bundle_is_code_2(
+    clip: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(detector.read_bytes())
+    data[len(data) // 2] ^= 1
+    bad = tmp_path / "bad.edge"
+    bad.write_bytes(data)
+    assert main(["run", str(bad), "--source", str(clip)]) == 2
+    assert "bad.edge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_live_run_with_its_summary(detector: Path, tmp_path: Path, number: signal.Signals) -> None:
+    arguments = [sys.executable, "-m", "edgewright.cli.main", "run", str(detector), "--json"]
+    arguments += ["--events", str(tmp_path / "e.jsonl"), "--annotate", str(tmp_path / "seen.avi")]
+    with rtsp_camera() as camera:
+        process = subprocess.Popen(
+            [*arguments, "--source", camera.url.replace("//", "//bob:s3cret@")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONWARNINGS": "error"},
+        )
+        assert process.stderr is not None
+        first = process.stderr.readline()  # a plain progress line after some seconds of frames
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert first.startswith("frame ")
+    assert process.returncode == 0, err
+    said = json.loads(out)
+    assert said["frames_processed"] > 0
+    assert said["live"] is True
+    assert said["annotated"] == str(tmp_path / "seen.avi")
+    assert (tmp_path / "seen.avi").stat().st_size > 0
+    assert "run_summary" in (tmp_path / "e.jsonl").read_text()
+    assert "s3cret" not in out + err + first + (tmp_path / "e.jsonl").read_text()
+
+
+class Terminal(io.StringIO):
+    """Says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def watch(source: ListSource, stream: io.StringIO, step_s: float) -> str:
+    times = iter(range(10_000))
+    progress = Progress(source, stream, clock=lambda: next(times) * step_s)
+    CameraLoop(source, ScriptedModel.empty(), None, Watchers(results=[progress])).run()
+    return stream.getvalue()
+
+
+def test_progress_refreshes_one_line_on_a_terminal() -> None:
+    shown = watch(ListSource.blank(10), Terminal(), 1.0)
+    assert shown.count("\n") == 1
+    assert "frame 5/10, 1.0 frames/s, 5 s left" in shown
+    assert shown.rstrip().endswith("frame 10/10, 1.0 frames/s, 0 s left")
+
+
+def test_progress_elsewhere_is_a_plain_line_now_and_then() -> None:
+    shown = watch(ListSource.blank(100), io.StringIO(), 0.5)
+    assert "\r" not in shown
+    assert "\x1b" not in shown
+    assert len(shown.splitlines()) == 10
+
+
+def test_progress_tells_of_a_camera_that_is_down() -> None:
+    frames = [ListSource.blank(1, live=True).take() for _ in range(2)]
+    source = ListSource([frames[0], SourceDown(0.0, "no answer"), SourceUp(1.0, 1.0, 1), frames[1]], live=True)  # type: ignore[list-item]
+    shown = watch(source, io.StringIO(), 1.0)
+    assert shown.splitlines() == ["list: down: no answer", "list: up again"]

@@ -1,0 +1,50 @@
+"""Parts that the judge's tests share: the real samples and the real person detector as a file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgewright.optimize.sources import FloatModel
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """The folder of real models and pictures; absent ones are a failure, never a skip."""
+    command = [sys.executable, str(ROOT / "scripts/samples"), "--offline", "--json", "person"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    answer = json.loads(done.stdout)
+    if answer["missing"]:
+        pytest.fail(f"run `scripts/samples person` first; missing: {', '.join(answer['missing'])}")
+    return Path(answer["cache"])
+
+
+@pytest.fixture(scope="session")
+def clip(samples: Path) -> str:
+    """The street clip."""
+    return str(samples / "vtest.avi")
+
+
+@pytest.fixture(scope="session")
+def person_labels() -> Path:
+    """Boxes of 30 of its frames."""
+    return ROOT / "examples" / "person" / "vtest_person_dev.json"
+
+
+@pytest.fixture(scope="session")
+def person(samples: Path) -> FloatModel:
+    """The exported person detector."""
+    from edgewright.optimize.sources import load_source
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.syspath_prepend(str(ROOT))
+        return load_source("examples.person.model:factory", weights=samples / "frozen_inference_graph.pb")

@@ -1,0 +1,125 @@
+"""The verdict: a table of limits and intervals, and what is said about them."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgewright.bundle.errors import ExitCode
+from edgewright.optimize.contract import (
+    Contract,
+    Figures,
+    Measured,
+    Status,
+    format_bytes,
+    judge,
+    parse_bytes,
+)
+from edgewright.optimize.errors import SpecError
+
+DROP = Measured(1.0, 0.5, 1.5, 100)
+
+
+@pytest.mark.parametrize(
+    ("contract", "figures", "status"),
+    [
+        pytest.param(Contract(max_drop=2), Figures(drop=DROP), Status.PASS, id="interval below the limit"),
+        pytest.param(Contract(max_drop=1.5), Figures(drop=DROP), Status.PASS, id="interval ends on the limit"),
+        pytest.param(Contract(max_drop=1.2), Figures(drop=DROP), Status.INCONCLUSIVE, id="limit inside, good side"),
+        pytest.param(Contract(max_drop=0.7), Figures(drop=DROP), Status.INCONCLUSIVE, id="limit inside, bad side"),
+        pytest.param(Contract(max_drop=0.5), Figures(drop=DROP), Status.INCONCLUSIVE, id="interval begins on the limit"),
+        pytest.param(Contract(max_drop=0.4), Figures(drop=DROP), Status.FAIL, id="interval above the limit"),
+        pytest.param(Contract(max_drop=-1), Figures(drop=DROP), Status.FAIL, id="a gain was promised"),
+        pytest.param(
+            Contract(min_agreement=95), Figures(agreement=Measured(98, 96, 99, 50)), Status.PASS, id="agreement kept"
+        ),
+        pytest.param(
+            Contract(min_agreement=97), Figures(agreement=Measured(98, 96, 99, 50)), Status.INCONCLUSIVE, id="agreement open"
+        ),
+        pytest.param(
+            Contract(min_agreement=99.5), Figures(agreement=Measured(98, 96, 99, 50)), Status.FAIL, id="agreement broken"
+        ),
+        pytest.param(Contract(min_speedup=1.5), Figures(speedup=Measured(2, 1.8, 2.2, 24)), Status.PASS, id="fast enough"),
+        pytest.param(Contract(min_speedup=2.5), Figures(speedup=Measured(2, 1.8, 2.2, 24)), Status.FAIL, id="too slow"),
+        pytest.param(Contract(max_size=100), Figures(size=Measured.exact(100)), Status.PASS, id="size is exact"),
+        pytest.param(Contract(max_size=99), Figures(size=Measured.exact(100)), Status.FAIL, id="one byte too many"),
+        pytest.param(Contract(max_drop=2), Figures(), Status.INCONCLUSIVE, id="not measured"),
+        pytest.param(Contract(), Figures(drop=DROP), Status.UNJUDGED, id="nothing promised"),
+        pytest.param(
+            Contract(max_drop=1.2, max_size=99),
+            Figures(drop=DROP, size=Measured.exact(100)),
+            Status.FAIL,
+            id="one failure outweighs an open clause",
+        ),
+        pytest.param(
+            Contract(max_drop=1.2, max_size=100),
+            Figures(drop=DROP, size=Measured.exact(100)),
+            Status.INCONCLUSIVE,
+            id="an open clause outweighs a kept one",
+        ),
+    ],
+)
+def test_verdict(contract: Contract, figures: Figures, status: Status) -> None:
+    verdict = judge(contract, figures)
+    assert verdict.status is status
+    assert verdict.sentence.startswith(status.value)
+
+
+def test_inconclusive_names_the_samples_it_would_take() -> None:
+    # Half-width 0.5 at 100 frames; to clear a limit 0.1 away it must shrink five-fold, hence 25 times the frames.
+    clause = judge(Contract(max_drop=1.1), Figures(drop=DROP)).clauses[0]
+    assert clause.frames_needed == pytest.approx(2500, abs=1)
+    assert "about 2 500 labelled frames would settle it" in clause.sentence
+
+
+def test_the_side_of_the_interval_that_crosses_the_limit_counts() -> None:
+    lopsided = Measured(1.0, 0.9, 1.8, 100)
+    assert judge(Contract(max_drop=1.4), Figures(drop=lopsided)).clauses[0].frames_needed == pytest.approx(400, abs=1)
+
+
+def test_no_number_is_named_when_the_estimate_sits_on_the_limit() -> None:
+    clause = judge(Contract(max_drop=1.0), Figures(drop=DROP)).clauses[0]
+    assert clause.status is Status.INCONCLUSIVE
+    assert clause.frames_needed is None
+    assert "sits on the limit" in clause.sentence
+
+
+def test_exit_codes() -> None:
+    codes = [Status.PASS, Status.FAIL, Status.INCONCLUSIVE, Status.UNJUDGED]
+    assert [status.exit_code for status in codes] == [
+        ExitCode.OK,
+        ExitCode.CONTRACT_FAILED,
+        ExitCode.INCONCLUSIVE,
+        ExitCode.OK,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4MB", 4_000_000), ("3.5MiB", 3_670_016), ("4000000", 4_000_000), ("12 kb", 12_000), ("1GiB", 2**30), ("7B", 7), ("2M", 2_000_000)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "4 TB", "four", "-3MB", "1e6"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(SpecError, match="not a size"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_drop": float("nan")}, {"max_drop": 101}, {"min_agreement": -1}, {"min_agreement": 101}, {"min_speedup": -1}],
+)
+def test_limits_that_mean_nothing_are_refused(limits: dict[str, float]) -> None:
+    with pytest.raises(SpecError, match="contract"):
+        Contract(**limits)
+
+
+def test_an_interval_holds_its_estimate() -> None:
+    with pytest.raises(ValueError, match="hold its estimate"):
+        Measured(2.0, 0.0, 1.0, 5)
+
+
+def test_bytes_for_people() -> None:
+    assert [format_bytes(n) for n in (12, 1500, 3_613_472, 2 * 10**9)] == ["12 B", "1.50 kB", "3.61 MB", "2.00 GB"]

@@ -1,0 +1,115 @@
+"""Agreement of two models on the same pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewright.optimize.evaluate.accuracy import compare_accuracy
+from edgewright.optimize.evaluate.agreement import box_agreement, iou_matrix, match_frame, top_agreement
+from edgewright.runtime.types import Classification, Detections
+
+Row = tuple[float, float, float, float, float, int]  # x, y, width, height, score, class
+
+
+def seen(*rows: Row) -> Detections:
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    boxes = np.concatenate([table[:, :2], table[:, :2] + table[:, 2:4]], axis=1)
+    return Detections(boxes, table[:, 4], table[:, 5].astype(np.int64))
+
+
+A: Row = (10, 10, 20, 40, 0.9, 0)
+B: Row = (100, 10, 20, 40, 0.8, 0)
+
+
+@pytest.mark.parametrize(
+    ("float_", "int8", "kept", "extra"),
+    [
+        pytest.param(seen(A, B), seen(A, B), 2, 0, id="the same"),
+        pytest.param(seen(A, B), seen(A), 1, 0, id="one lost"),
+        pytest.param(seen(A), seen(A, B), 1, 1, id="one more"),
+        pytest.param(seen(A), seen((10, 10, 20, 40, 0.4, 0)), 0, 0, id="fell below the threshold"),
+        pytest.param(seen(A), seen((10, 10, 20, 40, 0.9, 1)), 0, 1, id="another class"),
+        pytest.param(seen(A), seen((10, 10, 20, 90, 0.9, 0)), 0, 1, id="overlap below one half"),
+        pytest.param(seen(A), seen(A, A), 1, 1, id="matched one to one"),
+        pytest.param(seen(), seen(), 0, 0, id="both saw nothing"),
+        pytest.param(seen(), seen(A), 0, 1, id="float saw nothing"),
+    ],
+)
+def test_one_frame(float_: Detections, int8: Detections, kept: int, extra: int) -> None:
+    match = match_frame(float_, int8, 0.5)
+    assert (match.kept, match.int8_boxes - match.kept) == (kept, extra)
+
+
+def test_more_pairs_come_before_better_ones() -> None:
+    # Greedy by overlap would give the first float box its twin's partner and leave the second alone.
+    float_ = seen((0, 0, 100, 10, 0.9, 0), (20, 0, 100, 10, 0.9, 0))
+    int8 = seen((10, 0, 100, 10, 0.9, 0), (-25, 0, 100, 10, 0.9, 0))
+    assert match_frame(float_, int8, 0.5).kept == 2
+
+
+def test_figures_over_frames() -> None:
+    float_ = [seen(A, B)] * 20
+    int8 = [seen(A, B)] * 15 + [seen((10, 10, 20, 40, 0.7, 0))] * 5
+    result = box_agreement(float_, int8, 0.5, block=1)
+    assert result.kept is not None
+    assert result.score_rmse is not None
+    assert result.mean_iou is not None
+    assert result.agreement_ap50 is not None
+    assert (result.kept.value, result.float_boxes, result.kept_boxes, result.extra_boxes) == (35 / 40, 40, 35, 0)
+    assert result.kept.low < 35 / 40 < result.kept.high
+    assert result.mean_iou.value == pytest.approx(1.0)
+    assert result.score_rmse.value == pytest.approx(np.sqrt(5 * 0.2**2 / 35), abs=1e-6)
+    assert result.agreement_ap50.value < 1
+    assert result.disagreements == (0,) * 15 + (1,) * 5
+
+
+def test_agreement_is_undefined_when_float_sees_nothing() -> None:
+    result = box_agreement([seen()] * 9, [seen(A)] * 9, 0.5, block=8)
+    assert result.kept is None
+    assert result.agreement_ap50 is None
+    assert result.extra_boxes == 9
+
+
+boxes = st.lists(
+    st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(1, 50), st.floats(1, 50), st.floats(0.5, 1), st.integers(0, 1)),
+    max_size=5,
+)
+
+
+@given(boxes, boxes)
+def test_matching_is_symmetric(first: list[Row], second: list[Row]) -> None:
+    forth, back = match_frame(seen(*first), seen(*second), 0.5), match_frame(seen(*second), seen(*first), 0.5)
+    assert forth.kept == back.kept
+    assert forth.disagreements == back.disagreements
+
+
+@given(boxes)
+def test_iou_of_a_box_with_itself_is_one(rows: list[Row]) -> None:
+    found = seen(*rows)
+    matrix = iou_matrix(found.boxes, found.boxes)
+    assert np.allclose(np.diag(matrix), 1)
+    assert np.allclose(matrix, matrix.T)
+    assert match_frame(found, found, 0.5).kept == len(rows)
+
+
+def said(label: int, score: float = 0.9) -> Classification:
+    return Classification(np.array([label, label + 1]), np.array([score, 1 - score], np.float32))
+
+
+def test_top_agreement() -> None:
+    result = top_agreement([said(1)] * 10, [said(1)] * 7 + [said(2)] * 3, block=1)
+    assert (result.share.value, result.differing) == (0.7, (7, 8, 9))
+    assert result.share.low < 0.5
+    # Class 1 is not among what the last three carry: its probability counts as 0 there.
+    assert result.score_rmse.value == pytest.approx(np.sqrt(3 * 0.9**2 / 10), abs=1e-6)
+
+
+def test_accuracy() -> None:
+    truth = [1] * 20
+    pair = compare_accuracy(truth, [said(1)] * 18 + [said(5)] * 2, [said(1)] * 14 + [said(5)] * 6)
+    assert (pair.float_.value, pair.int8.value) == (0.9, 0.7)
+    assert pair.drop.value == pytest.approx(0.2)
+    assert pair.drop.low < 0.2 < pair.drop.high
