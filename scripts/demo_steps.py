@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-OUT = ROOT / "out" / "demo"
 EXAMPLE = ROOT / "examples" / "person"
 DEVICE = "demo-camera"
 READY_S = 60
@@ -57,26 +56,27 @@ def main() -> int:
     """Runs the demo and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--started", type=int, default=int(time.time()), help="when the demo began, seconds since 1970")
-    parser.add_argument("--summary", type=Path, help="write the table's figures there as JSON")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo", help="folder for what it makes")
     args = parser.parse_args()
     samples = sample_folder()
     clip = choose_clip(samples)
-    OUT.mkdir(parents=True, exist_ok=True)
-    for old in ("fleet.db", "fleet.db-wal", "fleet.db-shm", "outbox.db", "outbox.db-wal", "outbox.db-shm", "ready"):
-        (OUT / old).unlink(missing_ok=True)
-    report = optimize(samples, clip)
+    out: Path = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    for pattern in ("fleet.db*", "outbox.db*", "ready"):
+        for old in out.glob(pattern):
+            old.unlink()
+    report = optimize(samples, clip, out)
     announce(4, "prove the bundle on this machine")
-    edgewright("verify", OUT / "person.edge")
+    edgewright("verify", out / "person.edge")
     announce(5, "start the cloud side: embedded broker on loopback, SQLite")
-    with ingest() as broker:
+    with ingest(out) as broker:
         announce(6, "watch the clip, track, send events")
-        seen = watch(clip, broker)
-    stored = json.loads((OUT / "ingest.json").read_text(encoding="utf-8"))
+        seen = watch(clip, broker, out)
+    stored = json.loads((out / "ingest.json").read_text(encoding="utf-8"))
     announce(7, "what came of it")
     figures = collect(report, seen, stored, time.time() - args.started)
-    print(table(figures))
-    if args.summary:
-        args.summary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(table(figures, out))
+    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if figures["events_emitted"] != figures["events_in_database"]:
         print("demo: the database does not hold what was emitted", file=sys.stderr)
         return 1
@@ -105,13 +105,13 @@ def choose_clip(samples: Path) -> Clip:
     return Clip(small, None, f"{small}#0::4", f"{small}#2::4", ("--min-speedup", "1.2", "--max-size", "4MB"))
 
 
-def edgewright(*words: str | Path, capture: bool = False) -> str:
-    """Prints and runs one command of ours; ends the demo when it fails."""
+def edgewright(*words: str | Path, capture: bool = False, fine: tuple[int, ...] = (0,)) -> str:
+    """Prints and runs one command of ours; ends the demo unless its exit code is one of ``fine``."""
     line = [str(word) for word in words]
     print("      $ edgewright " + shlex.join(shorter(word) for word in line), flush=True)
     command = [sys.executable, "-m", "edgewright.cli.main", *line]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE if capture else None, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in fine:
         sys.exit(f"demo: edgewright {line[0]} ended with exit code {done.returncode}")
     return done.stdout or ""
 
@@ -121,27 +121,29 @@ def shorter(word: str) -> str:
     return word.replace(str(ROOT) + os.sep, "").replace(str(Path.home()), "~")
 
 
-def optimize(samples: Path, clip: Clip) -> dict[str, Any]:
+def optimize(samples: Path, clip: Clip, out: Path) -> dict[str, Any]:
     """Step 3: the judged bundle; gives the report's data."""
     announce(3, "optimize: export, calibrate, quantize, judge (the longest step)")
     labelled = ("--labels", clip.labels, "--images", clip.path) if clip.labels else ()
     edgewright(
         *("optimize", "examples.person.model:factory", "--weights", samples / "frozen_inference_graph.pb"),
         *("--calibrate", clip.calibrate, *labelled, "--agree", clip.agree, *clip.limits),
-        *("-o", OUT / "person.edge", "--report", OUT / "report"),
+        *("-o", out / "person.edge", "--report", out / "report"),
+        # A contract missed on this machine is a result to look at, not the end of the demo.
+        fine=(0, 3, 4),
     )
-    data: dict[str, Any] = json.loads((OUT / "report" / "report.json").read_text(encoding="utf-8"))
+    data: dict[str, Any] = json.loads((out / "report" / "report.json").read_text(encoding="utf-8"))
     return data
 
 
 @contextlib.contextmanager
-def ingest() -> Iterator[str]:
+def ingest(out: Path) -> Iterator[str]:
     """Step 5: the cloud side as a process of its own; gives the broker's URL, ends with a summary."""
-    ready = OUT / "ready"
-    words = ["ingest", "--db", f"sqlite:///{OUT / 'fleet.db'}", "--port", "0", "--ready-file", str(ready), "--json"]
+    ready = out / "ready"
+    words = ["ingest", "--db", f"sqlite:///{out / 'fleet.db'}", "--port", "0", "--ready-file", str(ready), "--json"]
     print("      $ edgewright " + shlex.join(shorter(word) for word in words), flush=True)
-    with (OUT / "ingest.json").open("w", encoding="utf-8") as out:
-        process = subprocess.Popen([sys.executable, "-m", "edgewright.cli.main", *words], cwd=ROOT, stdout=out)
+    with (out / "ingest.json").open("w", encoding="utf-8") as summary:
+        process = subprocess.Popen([sys.executable, "-m", "edgewright.cli.main", *words], cwd=ROOT, stdout=summary)
         try:
             deadline = time.monotonic() + READY_S
             while not ready.is_file():
@@ -155,11 +157,11 @@ def ingest() -> Iterator[str]:
                 sys.exit(f"demo: edgewright ingest ended with exit code {process.returncode}")
 
 
-def watch(clip: Clip, broker: str) -> dict[str, Any]:
+def watch(clip: Clip, broker: str, out: Path) -> dict[str, Any]:
     """Step 6: the camera loop over the whole clip; gives its summary."""
-    sync = ("--broker", broker, "--device", DEVICE, "--outbox", OUT / "outbox.db", "--drain", "60")
-    output = ("--annotate", OUT / "seen.mp4", "--json")
-    text = edgewright("run", OUT / "person.edge", "--source", clip.path, *sync, *output, capture=True)
+    sync = ("--broker", broker, "--device", DEVICE, "--outbox", out / "outbox.db", "--drain", "60")
+    output = ("--annotate", out / "seen.mp4", "--json")
+    text = edgewright("run", out / "person.edge", "--source", clip.path, *sync, *output, capture=True)
     data: dict[str, Any] = json.loads(text)
     return data
 
@@ -195,7 +197,7 @@ def collect(report: dict[str, Any], seen: dict[str, Any], stored: dict[str, Any]
     }
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: dict[str, Any], out: Path) -> str:
     """The table for people."""
     speed, kept = figures["speed_ratio"], figures["boxes_kept"]
     rows = [
@@ -224,7 +226,7 @@ def table(figures: dict[str, Any]) -> str:
         aps = f"float {figures['ap50_float']:.3f}, INT8 {figures['ap50_int8']:.3f}"
         rows.insert(3, ("AP at IoU 0.5", f"{aps} on {figures['labelled_frames']} labelled frames"))
     width = max(len(name) for name, _ in rows)
-    places = [f"  {name:{width}}  {shorter(str(OUT / file))}" for name, file in PLACES]
+    places = [f"  {name:{width}}  {shorter(str(out / file))}" for name, file in PLACES]
     return "\n".join(["", *(f"  {name:{width}}  {value}" for name, value in rows), "", *places])
 
 

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from delivery import FAST_LINK, Mosquitto, fast_config, free_port, wait_until
 
-from edgewright.cloud import BrokerError, EmbeddedBroker, IngestConfig, IngestError, IngestService, StoreUrlError, open_store
+from edgewright.cloud import (
+    BrokerError,
+    EmbeddedBroker,
+    IngestConfig,
+    IngestError,
+    IngestService,
+    StoreUrlError,
+    open_store,
+)
 from edgewright.sync import SyncClient, SyncConfigError
 from edgewright.sync.address import parse_broker
 from edgewright.sync.link import Link, Message, SessionConfig
@@ -129,7 +137,15 @@ def test_a_refused_record_leaves_the_device_with_a_tombstone(service: IngestServ
     inner = service._parse
 
     def pick(incoming: Message) -> Any:
-        return inner(Message(incoming.topic, incoming.payload.replace(b'"poison"', b'"po son"'), incoming.mid, incoming.qos))
+        return inner(
+            Message(
+                incoming.topic,
+                incoming.payload.replace(b'"poison"', b'"po son"'),
+                incoming.mid,
+                incoming.qos,
+                incoming.connection,
+            )
+        )
 
     service._parse = pick
     with SyncClient(fast_config(tmp_path, service.broker_url)) as client:

@@ -21,7 +21,9 @@ def command(*arguments: str) -> list[str]:
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    full = command("--db", f"sqlite:///{folder}/fleet.db", "--port", "0", "--ready-file", str(folder / "ready"), *arguments)
+    full = command(
+        "--db", f"sqlite:///{folder}/fleet.db", "--port", "0", "--ready-file", str(folder / "ready"), *arguments
+    )
     return subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

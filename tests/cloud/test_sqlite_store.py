@@ -84,7 +84,11 @@ def test_gaps_are_those_that_no_tombstone_explains(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"class": 2, "reason": "x", "ranges": "no"}, {"class": 2, "reason": "x", "ranges": [[2, 1, 1], [1], [1, 2, 9]]}],
+    [
+        {},
+        {"class": 2, "reason": "x", "ranges": "no"},
+        {"class": 2, "reason": "x", "ranges": [[2, 1, 1], [1], [1, 2, 9]]},
+    ],
     ids=str,
 )
 def test_a_strange_tombstone_is_an_event_like_any_other(store: Store, data: dict[str, object]) -> None:

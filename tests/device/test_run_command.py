@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from rtsp.camera import rtsp_camera
+from rtsp.camera import free_port, rtsp_camera
 
 from edgewright.cli.main import main
 from edgewright.device.progress import Progress
@@ -132,3 +132,16 @@ def test_progress_tells_of_a_camera_that_is_down() -> None:
     source = ListSource([frames[0], SourceDown(0.0, "no answer"), SourceUp(1.0, 1.0, 1), frames[1]], live=True)  # type: ignore[list-item]
     shown = watch(source, io.StringIO(), 1.0)
     assert shown.splitlines() == ["list: down: no answer", "list: up again"]
+
+
+def test_an_unreachable_broker_is_told_in_the_summary_and_is_no_failure(
+    clip: Path, detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker = f"mqtt://127.0.0.1:{free_port()}"
+    arguments = ["--broker", broker, "--device", "d1", "--outbox", str(tmp_path / "o.sqlite"), "--drain", "0"]
+    files = ["--annotate", str(tmp_path / "seen.mp4"), "--events", str(tmp_path / "e.jsonl")]
+    assert main(["run", str(detector), "--source", str(clip), *arguments, *files]) == 0
+    shown = capsys.readouterr().out
+    assert "2 emitted, 0 in the cloud's database: not all acknowledged yet" in shown
+    assert f"annotated {tmp_path / 'seen.mp4'}" in shown
+    assert f"events in {tmp_path / 'e.jsonl'}" in shown

@@ -48,3 +48,42 @@ def person(samples: Path) -> FloatModel:
         patch.chdir(ROOT)
         patch.syspath_prepend(str(ROOT))
         return load_source("examples.person.model:factory", weights=samples / "frozen_inference_graph.pb")
+
+
+@pytest.fixture(scope="session")
+def person_command(person: FloatModel, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command's first words for the person detector, as a plain file with a spec, so that torch stays out."""
+    import numpy as np
+
+    from edgewright.bundle.manifest import SsdDecode
+
+    folder = tmp_path_factory.mktemp("person")
+    pre, decode = person.spec.preprocess, person.spec.decode
+    assert isinstance(decode, SsdDecode)
+    (folder / "person.onnx").write_bytes(person.model)
+    np.save(folder / "anchors.npy", person.spec.arrays[decode.anchors])
+    spec = {
+        "model": {"name": "person", "task": "detect", "labels": list(person.spec.labels)},
+        "preprocess": {
+            "resize": pre.resize.value,
+            "width": pre.width,
+            "height": pre.height,
+            "scale": pre.scale,
+            "mean": list(pre.mean),
+            "std": list(pre.std),
+        },
+        "decode": {
+            "head": "ssd",
+            "boxes": decode.boxes,
+            "scores": decode.scores,
+            "anchors": "anchors.npy",
+            "order": decode.order.value,
+            "activation": decode.activation.value,
+        },
+    }
+    lines = []
+    for section, keys in spec.items():
+        # JSON's texts, numbers and lists are TOML's, too.
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    (folder / "spec.toml").write_text("\n".join(lines), encoding="utf-8")
+    return ["optimize", str(folder / "person.onnx"), "--spec", str(folder / "spec.toml")]

@@ -72,6 +72,12 @@ class Delivery(RuleBasedStateMachine):
         filler = "x" * size
         self.apply(new=[NewRow("k", p, 0.0, json.dumps({"p": p, "f": filler}).encode()) for p in priorities])
 
+    @rule(priority=st.sampled_from([p for p in Priority if p]))
+    def burst(self, priority: Priority) -> None:
+        """A third of the budget at once: soon something must be given up."""
+        for _ in range(3):
+            self.apply(new=[NewRow("k", priority, 0.0, json.dumps({"f": "x" * 30_000}).encode()) for _ in range(3)])
+
     @rule()
     def publish(self) -> None:
         while (shipment := self.flight.due(self.now)) is not None:
@@ -175,7 +181,8 @@ class Delivery(RuleBasedStateMachine):
 
     def drain(self) -> None:
         """With everything healthy again all that was not given up arrives."""
-        self.broker_dies() if self.broker else None
+        self.broker.clear()
+        self.pubacks.clear()
         self.flight.disconnected(self.now)
         for _ in range(2000):
             if self.store.settled:

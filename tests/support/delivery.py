@@ -18,7 +18,7 @@ from edgewright.sync import LinkConfig, OutboxConfig, ResendConfig, SyncConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAST_LINK = LinkConfig(keepalive_s=5, connect_timeout_s=2.0, backoff_base_s=0.02, backoff_cap_s=0.2)
+FAST_LINK = LinkConfig(keepalive_s=5, connect_timeout_s=1.0, backoff_base_s=0.02, backoff_cap_s=0.2)
 FAST_RESEND = ResendConfig(first_s=0.3, cap_s=0.6, stall_s=1.0)
 FAST_OUTBOX = OutboxConfig(flush_interval_s=0.01)
 
@@ -94,7 +94,7 @@ class Mosquitto:
             self._process.wait(10)
             self._process = None
 
-    def __enter__(self) -> Mosquitto:
+    def __enter__(self) -> Mosquitto:  # noqa: PYI034 - Self needs Python 3.11
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -129,7 +129,7 @@ class Child:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Child:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

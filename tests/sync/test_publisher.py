@@ -93,6 +93,20 @@ def test_an_unreachable_broker_is_warned_about_once_and_delivery_follows(
             assert "Connection refused" in warnings[0].getMessage()
 
 
+def test_an_outage_costs_no_processor_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    link = type(FAST_LINK)(backoff_base_s=1000.0, backoff_cap_s=1000.0)
+    with SyncClient(fast_config(tmp_path, f"mqtt://127.0.0.1:{free_port()}", link=link)) as client:
+        wait_until(lambda: "no connection" in caplog.text)
+        turns: list[int] = []
+        inner = client._publisher._turn
+        client._publisher._turn = lambda: (turns.append(1), inner())
+        for n in range(20):
+            client.emit("count", {"n": n})
+            assert client.flush(10)
+        # A turn for each commit, and a few more: a thread that does not wait would make thousands.
+        assert len(turns) < 200
+
+
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.1.1.1"])
 def test_a_name_that_does_not_resolve_is_no_error_of_the_application(
     tmp_path: Path, host: str, caplog: pytest.LogCaptureFixture
@@ -116,7 +130,13 @@ def test_a_hanging_server_is_given_up(tmp_path: Path, caplog: pytest.LogCaptureF
 def test_bytes_that_are_no_mqtt_cost_a_connection_and_nothing_more(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\xff\xff\xff\xff\xff", b"\x20\x02\x00", b"\xff" * 50, b"\x20\x00"]
+    answers = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x20\xff\xff\xff\xff\xff",
+        b"\x20\x02\x00",
+        b"\xff" * 50,
+        b"\x20\x00",
+    ]
     served: list[int] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
@@ -148,7 +168,11 @@ def test_bytes_that_are_no_mqtt_cost_a_connection_and_nothing_more(
 
 
 def test_a_broker_without_mqtt_5_is_used_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with EmbeddedBroker() as broker, ingest(tmp_path, broker.url), SyncClient(fast_config(tmp_path, broker.url)) as client:
+    with (
+        EmbeddedBroker() as broker,
+        ingest(tmp_path, broker.url),
+        SyncClient(fast_config(tmp_path, broker.url)) as client,
+    ):
         client.emit("count", {"n": 1})
         assert client.drain(20)
         assert client.stats().protocol == "MQTT 3.1.1"
@@ -239,9 +263,7 @@ def test_a_refused_password_is_said_without_showing_it(
 
 
 @pytest.fixture
-def tls(
-    tmp_path: Path, mosquitto: Callable[..., Mosquitto], request: pytest.FixtureRequest
-) -> tuple[str, trustme.CA]:
+def tls(tmp_path: Path, mosquitto: Callable[..., Mosquitto], request: pytest.FixtureRequest) -> tuple[str, trustme.CA]:
     """A broker that demands certificates: its URL and the authority behind it."""
     authority = trustme.CA()
     server = authority.issue_cert(getattr(request, "param", "127.0.0.1"))
@@ -262,7 +284,9 @@ def tls(
 
 def test_tls_with_the_right_authority_and_certificate_delivers(tmp_path: Path, tls: tuple[str, trustme.CA]) -> None:
     url, authority = tls
-    authority.issue_cert("cam-1", common_name="cam-1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "cam.pem")
+    authority.issue_cert("cam-1", common_name="cam-1").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "cam.pem"
+    )
     full = f"{url}?ca={tmp_path}/ca.pem&cert={tmp_path}/cam.pem"
     with ingest(tmp_path, full), SyncClient(fast_config(tmp_path, full)) as client:
         for n in range(200):
@@ -284,7 +308,9 @@ def test_tls_that_cannot_be_trusted_is_refused_and_reported(
     tmp_path: Path, tls: tuple[str, trustme.CA], caplog: pytest.LogCaptureFixture, flaw: str
 ) -> None:
     url, authority = tls
-    authority.issue_cert("cam-1", common_name="cam-1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "cam.pem")
+    authority.issue_cert("cam-1", common_name="cam-1").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "cam.pem"
+    )
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     query = {
         "wrong authority": f"?ca={tmp_path}/other.pem&cert={tmp_path}/cam.pem",

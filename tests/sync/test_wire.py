@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_many_scattered_ranges_go_in_several_acknowledgements() -> None:
 def test_ranges_cover_exactly(seqs: set[int]) -> None:
     ranges = to_ranges(seqs)
     assert [seq for first, last in ranges for seq in range(first, last + 1)] == sorted(seqs)
-    assert all(before[1] + 1 < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
+    assert all(before[1] + 1 < after[0] for before, after in itertools.pairwise(ranges))
 
 
 @given(st.binary(max_size=200) | JSON_VALUES.map(lambda v: json.dumps(v).encode()))
@@ -78,7 +79,9 @@ def test_strange_bytes_are_refused_and_nothing_else_happens(message: bytes) -> N
 
 def events(*changed: dict[str, Any], **envelope: Any) -> bytes:
     good = {"id": "1", "kind": "k", "class": 2, "time": 1.5, "data": {}}
-    return json.dumps({"v": 1, "source": f"edge/cam/{EPOCH}", "events": [good | c for c in changed], **envelope}).encode()
+    return json.dumps(
+        {"v": 1, "source": f"edge/cam/{EPOCH}", "events": [good | c for c in changed], **envelope}
+    ).encode()
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,11 @@ def output_tensors(model: onnx.ModelProto) -> frozenset[str]:
     waiting = [output.name for output in model.graph.output]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in found or name not in producers:
             continue
         found.add(name)
-        node = producers.get(name)
-        if node is not None and node.op_type in _TRANSPARENT:
-            waiting.extend(source for source in node.input if source)
+        if producers[name].op_type in _TRANSPARENT:
+            waiting.extend(producers[name].input)
     return frozenset(found)
 
 

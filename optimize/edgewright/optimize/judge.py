@@ -165,7 +165,7 @@ def _judge_labelled(
             yield sample, frame.content
 
     with progress.stage("evaluate both models on the labelled pictures", len(plan.labels.frames)) as advance:
-        source = plan.images.expression
+        source = plan.images.title
         # Labelled frames are picked apart from each other: neighbours in the list are no neighbours in time.
         seen = observe(pictures(plan.labelled()), pair, advance, source=source, consecutive=False)
         return seen, labelled_quality(seen, truth, metric, threshold)
@@ -183,7 +183,7 @@ def _observe_agreement(
         return None
     with progress.stage("compare INT8 with float on unlabelled pictures", source.estimate()) as advance:
         pictures = ((sample, b"") for sample in agreement_samples(plan, calibrated, note))
-        return observe(pictures, pair, advance, source=source.expression, consecutive=source.consecutive)
+        return observe(pictures, pair, advance, source=source.title, consecutive=source.consecutive)
 
 
 @dataclass(frozen=True, eq=False)

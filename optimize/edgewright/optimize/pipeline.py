@@ -214,8 +214,7 @@ def _calibrate(
         notes.append(f"only {collector.samples} calibration pictures; 20 to 50 that look like the real scene do better")
     for note in notes:
         progress.note(note)
-    described = plan.calibration.expression
-    record = Calibration(digest.hexdigest(), collector.samples, request.method.value, described)
+    record = Calibration(digest.hexdigest(), collector.samples, request.method.value, plan.calibration.title)
     return _Calibrated(collector.ranges(request.method), frozenset(digests), record, tuple(notes))
 
 

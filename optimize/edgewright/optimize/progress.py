@@ -118,15 +118,22 @@ class RichProgress:
         from rich.markup import escape
 
         task = self._bars.add_task(escape(title), total=total)
-        yield lambda done: self._bars.update(task, completed=done)
-        done = max(int(self._bars.tasks[-1].completed), 1)
-        self._bars.update(task, total=done, completed=done)
+        reached = 0
+
+        def advance(done: int) -> None:
+            nonlocal reached
+            reached = done
+            self._bars.update(task, completed=done)
+
+        yield advance
+        # An estimate may have been wrong, and a stage without steps has one: itself.
+        self._bars.update(task, total=reached or 1, completed=reached or 1)
 
     def note(self, text: str) -> None:
         """See ``Progress``."""
         from rich.markup import escape
 
-        self._console.print(f"  [dim]note: {escape(text)}[/dim]")
+        self._console.print(f"  [dim]note: {escape(text)}[/dim]", highlight=False)
 
 
 @contextlib.contextmanager

@@ -100,5 +100,6 @@ class Lane(Generic[T]):
             except Exception as error:  # noqa: BLE001 - kept and shown by the owner; a sink must not end the camera
                 self._error = error
             if self._error is not None:
-                _LOG.error("%s stopped: %s", self._name, self._error)
+                if not self._wait:  # a waiting lane raises it where it is put
+                    _LOG.error("%s stopped: %s", self._name, self._error)
                 return

@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 _IDLE_S = 0.5
 _GATHER_S = 0.01
 _STOP_S = 15.0
+_COUNTS = ("messages", "stored", "duplicates", "rejected", "malformed", "mismatched", "acknowledged", "failures")
 _WEEK_S = 7 * 24 * 3600
 
 
@@ -117,7 +118,8 @@ class IngestService:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgewright-ingest", daemon=True)
         self._ready = threading.Event()
-        self._counts: dict[str, int] = defaultdict(int)
+        # All keys from the start: stats() reads it from another thread.
+        self._counts = dict.fromkeys(_COUNTS, 0)
         self._last_message_at = time.monotonic()
         self._closed = False
 
@@ -243,7 +245,7 @@ class IngestService:
             self._counts["duplicates"] += sum(one.duplicates for one in done)
         self._acknowledge(link, parsed)
         for message in batch:
-            link.ack(message.mid, message.qos)
+            link.ack(message)
 
     def _parse(self, message: Message) -> EventBatch | None:
         device = device_of(message.topic)

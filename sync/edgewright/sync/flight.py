@@ -178,7 +178,9 @@ class Flight:
         return None
 
     def next_due(self) -> float | None:
-        """When the next timer ends, None when none runs."""
+        """When the next timer ends, None when none runs or the window is full."""
+        if self.awaiting >= self.window_messages:
+            return None
         probe_only = self._silent and self._probe is not None
         times = [
             s.due_at

@@ -28,6 +28,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from edgewright.sync.address import tls_context
+from edgewright.sync.wire import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
@@ -40,6 +41,8 @@ __all__ = ["Link", "LinkEvent", "Lost", "Message", "PubAck", "Ready", "SessionCo
 _log = logging.getLogger(__name__)
 
 _READS_IN_A_STEP = 64
+_MAX_PACKET = MAX_MESSAGE_BYTES + 4096
+_SILENCES = 2
 _FAILURE = 0x80
 _WRONG_PROTOCOL = {0x84, 0x01}
 
@@ -100,12 +103,13 @@ class PubAck:
 
 @dataclass(frozen=True)
 class Message:
-    """A message that arrived."""
+    """A message that arrived, on the connection of that number: its id means nothing on another."""
 
     topic: str
     payload: bytes
     mid: int
     qos: int
+    connection: int
 
 
 LinkEvent: TypeAlias = Ready | Lost | PubAck | Message
@@ -122,6 +126,7 @@ class _State(Enum):
 class _Inbox:
     """What the callbacks of one client object saw."""
 
+    connection: int = 0
     events: list[LinkEvent] = field(default_factory=list)
     connack: tuple[int, str, Any] | None = None
     suback: list[tuple[int, str]] | None = None
@@ -155,6 +160,7 @@ class Link:
         self._warned_protocol = session.known_old
         self._warned_down = False
         self._failures = 0
+        self._silences = 0
         self._next_attempt = 0.0
         self._deadline = 0.0
         self._limits: tuple[int, int | None] = (65535, None)
@@ -187,11 +193,12 @@ class Link:
             self._inbox.ended = f"publishing failed: {error}"
             return None
 
-    def ack(self, mid: int, qos: int) -> None:
-        """Confirms a message to the broker, where the session asks for that."""
-        if self._client is not None and self._session.manual_ack and qos:
+    def ack(self, message: Message) -> None:
+        """Confirms a message to the broker, where the session asks for that and its connection still stands."""
+        current = self.ready and message.connection == self._inbox.connection
+        if self._client is not None and current and self._session.manual_ack and message.qos:
             with contextlib.suppress(OSError):
-                self._client.ack(mid, qos)
+                self._client.ack(message.mid, message.qos)
 
     def drop(self, reason: str) -> None:
         """Ends a connection that has gone wrong; the next ``step()`` reports it and a new attempt follows."""
@@ -234,7 +241,7 @@ class Link:
                 pass
 
     def _open(self) -> None:
-        self._inbox = inbox = _Inbox()
+        self._inbox = inbox = _Inbox(self._inbox.connection + 1)
         self._client = client = _make_client(inbox, self._session, self._address, old_protocol=self._old_protocol)
         if self._tls is not None:
             client.tls_set_context(self._tls)
@@ -330,7 +337,7 @@ class Link:
             self._inbox.ended = f"the broker refuses the subscription to {what}: {refused[0]}; check its access rules"
             return
         self._state = _State.READY
-        self._failures = 0
+        self._failures = self._silences = 0
         protocol = "MQTT 3.1.1" if self._old_protocol else "MQTT 5"
         if self._old_protocol and not self._warned_protocol:
             self._warned_protocol = True
@@ -346,14 +353,16 @@ class Link:
         self._inbox.events.insert(0, Ready(protocol, *self._limits))
 
     def _failed(self, reason: str) -> None:
-        answered_wrong = self._state is _State.OPENING and self._client is not None and self._inbox.connack is None
+        silent = self._state is _State.OPENING and self._inbox.connack is None and not reason.startswith(_UNREACHED)
         refused = self._inbox.connack is not None and self._inbox.connack[0] in _WRONG_PROTOCOL
-        reached = self._client is not None and self._deadline > 0 and not reason.startswith(_UNREACHED)
+        self._silences = self._silences + 1 if silent else 0
         self._dispose()
         now = time.monotonic()
-        if not self._old_protocol and reached and (refused or answered_wrong):
-            # Closed or refused before any answer in MQTT 5: at once, once, in the older protocol.
+        if not self._old_protocol and (refused or self._silences >= _SILENCES):
+            # Refused, or reached twice without an answer, in MQTT 5: at once, once, in the older protocol. One silence is
+            # no proof: a broker that is just starting or dying is silent too.
             self._old_protocol = True
+            self._silences = 0
             self._next_attempt = now
             return
         self._old_protocol = self._session.known_old
@@ -404,11 +413,12 @@ def _readable(client: mqtt.Client) -> bool:
 
 
 def _expiry(session: SessionConfig) -> Properties | None:
-    """None for the protocol's default of zero: some 3.1.1 brokers hang on properties instead of refusing MQTT 5."""
+    """None where the protocol's defaults do: some 3.1.1 brokers hang on properties instead of refusing MQTT 5."""
     if not session.persistent:
         return None
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = session.expiry_s
+    properties.MaximumPacketSize = _MAX_PACKET  # the broker keeps larger ones from us
     return properties
 
 
@@ -444,7 +454,7 @@ def _make_client(inbox: _Inbox, session: SessionConfig, address: BrokerAddress, 
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        inbox.events.append(Message(topic, bytes(message.payload), message.mid, message.qos))
+        inbox.events.append(Message(topic, bytes(message.payload), message.mid, message.qos, inbox.connection))
 
     client.on_connect = on_connect
     client.on_disconnect = on_disconnect

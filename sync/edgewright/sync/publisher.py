@@ -185,6 +185,8 @@ class Publisher:
         self._more = True
 
     def _patience(self) -> float:
+        if not self._link.ready:
+            return _IDLE_S  # the link has its own timers, and nothing else can be done meanwhile
         if self._changed:
             return 0.0
         due = self._flight.next_due()

@@ -26,19 +26,29 @@ DROP = Measured(1.0, 0.5, 1.5, 100)
         pytest.param(Contract(max_drop=1.5), Figures(drop=DROP), Status.PASS, id="interval ends on the limit"),
         pytest.param(Contract(max_drop=1.2), Figures(drop=DROP), Status.INCONCLUSIVE, id="limit inside, good side"),
         pytest.param(Contract(max_drop=0.7), Figures(drop=DROP), Status.INCONCLUSIVE, id="limit inside, bad side"),
-        pytest.param(Contract(max_drop=0.5), Figures(drop=DROP), Status.INCONCLUSIVE, id="interval begins on the limit"),
+        pytest.param(
+            Contract(max_drop=0.5), Figures(drop=DROP), Status.INCONCLUSIVE, id="interval begins on the limit"
+        ),
         pytest.param(Contract(max_drop=0.4), Figures(drop=DROP), Status.FAIL, id="interval above the limit"),
         pytest.param(Contract(max_drop=-1), Figures(drop=DROP), Status.FAIL, id="a gain was promised"),
         pytest.param(
             Contract(min_agreement=95), Figures(agreement=Measured(98, 96, 99, 50)), Status.PASS, id="agreement kept"
         ),
         pytest.param(
-            Contract(min_agreement=97), Figures(agreement=Measured(98, 96, 99, 50)), Status.INCONCLUSIVE, id="agreement open"
+            Contract(min_agreement=97),
+            Figures(agreement=Measured(98, 96, 99, 50)),
+            Status.INCONCLUSIVE,
+            id="agreement open",
         ),
         pytest.param(
-            Contract(min_agreement=99.5), Figures(agreement=Measured(98, 96, 99, 50)), Status.FAIL, id="agreement broken"
+            Contract(min_agreement=99.5),
+            Figures(agreement=Measured(98, 96, 99, 50)),
+            Status.FAIL,
+            id="agreement broken",
         ),
-        pytest.param(Contract(min_speedup=1.5), Figures(speedup=Measured(2, 1.8, 2.2, 24)), Status.PASS, id="fast enough"),
+        pytest.param(
+            Contract(min_speedup=1.5), Figures(speedup=Measured(2, 1.8, 2.2, 24)), Status.PASS, id="fast enough"
+        ),
         pytest.param(Contract(min_speedup=2.5), Figures(speedup=Measured(2, 1.8, 2.2, 24)), Status.FAIL, id="too slow"),
         pytest.param(Contract(max_size=100), Figures(size=Measured.exact(100)), Status.PASS, id="size is exact"),
         pytest.param(Contract(max_size=99), Figures(size=Measured.exact(100)), Status.FAIL, id="one byte too many"),
@@ -95,7 +105,15 @@ def test_exit_codes() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("4MB", 4_000_000), ("3.5MiB", 3_670_016), ("4000000", 4_000_000), ("12 kb", 12_000), ("1GiB", 2**30), ("7B", 7), ("2M", 2_000_000)],
+    [
+        ("4MB", 4_000_000),
+        ("3.5MiB", 3_670_016),
+        ("4000000", 4_000_000),
+        ("12 kb", 12_000),
+        ("1GiB", 2**30),
+        ("7B", 7),
+        ("2M", 2_000_000),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size

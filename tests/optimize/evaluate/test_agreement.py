@@ -74,7 +74,9 @@ def test_agreement_is_undefined_when_float_sees_nothing() -> None:
 
 
 boxes = st.lists(
-    st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(1, 50), st.floats(1, 50), st.floats(0.5, 1), st.integers(0, 1)),
+    st.tuples(
+        st.floats(0, 50), st.floats(0, 50), st.floats(1, 50), st.floats(1, 50), st.floats(0.5, 1), st.integers(0, 1)
+    ),
     max_size=5,
 )
 

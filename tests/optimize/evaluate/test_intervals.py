@@ -23,7 +23,9 @@ def test_clopper_pearson(hits: int, total: int, low: float, high: float) -> None
     assert clopper_pearson(hits, total) == pytest.approx((low, high), abs=1e-4)
 
 
-@pytest.mark.parametrize(("hits", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (0, 0, 0, 1)])
+@pytest.mark.parametrize(
+    ("hits", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (0, 0, 0, 1)]
+)
 def test_wilson(hits: int, total: int, low: float, high: float) -> None:
     assert wilson(hits, total) == pytest.approx((low, high), abs=1e-4)
 

@@ -117,7 +117,11 @@ def test_classes_from_folders(tmp_path: Path) -> None:
     write_photos(tmp_path, 6, by_class=True)
     labels = load_class_labels(tmp_path, NAMES)
     rows = list(labelled_samples(labels, open_samples(str(tmp_path))))
-    assert {(sample.name.split("/")[0], frame.truth) for sample, frame in rows} == {("red", 0), ("green", 1), ("blue", 2)}
+    assert {(sample.name.split("/")[0], frame.truth) for sample, frame in rows} == {
+        ("red", 0),
+        ("green", 1),
+        ("blue", 2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -160,4 +164,6 @@ def test_labelled_picture_that_is_not_there(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 1)
     (tmp_path / "labels.csv").write_text("photo-000.png,red\nlost.png,blue\n")
     with pytest.raises(LabelsError, match=r"1 of 2 labelled pictures are not in .*lost\.png"):
-        list(labelled_samples(load_class_labels(tmp_path / "labels.csv", NAMES), open_samples(str(tmp_path / "photos"))))
+        list(
+            labelled_samples(load_class_labels(tmp_path / "labels.csv", NAMES), open_samples(str(tmp_path / "photos")))
+        )

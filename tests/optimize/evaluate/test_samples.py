@@ -118,7 +118,9 @@ def broken_picture(tmp_path: Path) -> str:
         pytest.param(cut_video, "neither a folder|no frame of it decodes", id="video cut in its header"),
         pytest.param(broken_picture, r"zzz\.jpg is not a picture", id="picture that does not decode"),
         pytest.param(lambda p: str(p / "nowhere"), "does not exist", id="nothing there"),
-        pytest.param(lambda p: f"{write_clip(p / 'c.avi', 3)}#9:", "no pictures after slicing", id="slice past the end"),
+        pytest.param(
+            lambda p: f"{write_clip(p / 'c.avi', 3)}#9:", "no pictures after slicing", id="slice past the end"
+        ),
         pytest.param(lambda p: f"{write_clip(p / 'c.avi', 3)}#a:b", "not a slice", id="no slice"),
         pytest.param(lambda p: f"{write_clip(p / 'c.avi', 3)}#::0", "step of 0", id="step of nothing"),
     ],

@@ -96,7 +96,7 @@ def test_the_promises_of_a_source(kind: str, tmp_path: Path) -> None:
     assert (source.total is None) == source.live
     source.close()
     source.close()
-    assert source.take(0.01) is None if source.live else isinstance(source.take(0.01), EndOfSource)
+    assert isinstance(source.take(0.01), EndOfSource)
 
 
 def test_a_usb_camera_that_is_not_there_is_down_with_a_reason() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgewright.runtime.errors import SourceError
-from edgewright.runtime.sources import LiveOptions, LiveSource, SourceDown, SourceOptions, SourceUp
+from edgewright.runtime.sources import EndOfSource, LiveOptions, LiveSource, SourceDown, SourceOptions, SourceUp
 from edgewright.runtime.sources.backoff import Backoff
 from edgewright.runtime.types import Frame, TimeQuality
 
@@ -166,7 +166,7 @@ def test_close_ends_take_and_gives_the_camera_back(sources: Any) -> None:
     source = sources(script)
     until(source, Frame)
     source.close()
-    assert source.take(1.0) is None
+    assert isinstance(source.take(1.0), EndOfSource)
     assert script.closed.wait(PATIENCE_S)
     source.close()
 

@@ -156,7 +156,7 @@ def calibration_samples(plan: DataPlan, note: Callable[[str], None]) -> Iterator
         msg = f"all {left_out} calibration pictures of {plan.calibration.expression} are labelled pictures too; name others"
         raise DataError(msg)
     if left_out:
-        note(f"{_pictures(left_out)} of {plan.calibration.expression} left out of calibration: they are labelled ones")
+        note(f"{_pictures(left_out)} of {plan.calibration.title} left out of calibration: they are labelled ones")
 
 
 def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callable[[str], None]) -> Iterator[Sample]:
@@ -192,9 +192,9 @@ def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callab
         )
         raise DataError(msg)
     if overlapping:
-        note(f"{_pictures(overlapping)} of {plan.agreement.expression} left out of agreement: calibration used them")
+        note(f"{_pictures(overlapping)} of {plan.agreement.title} left out of agreement: calibration used them")
     if labelled:
-        note(f"{_pictures(labelled)} of {plan.agreement.expression} left out of agreement: they are labelled ones")
+        note(f"{_pictures(labelled)} of {plan.agreement.title} left out of agreement: they are labelled ones")
 
 
 def _pictures(count: int) -> str:

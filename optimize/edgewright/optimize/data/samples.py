@@ -80,6 +80,11 @@ class SampleSource(ABC):
         self.path = path
         self._chosen = chosen
 
+    @property
+    def title(self) -> str:
+        """The expression without the folders before it, for records that travel to other machines."""
+        return self.expression.replace(str(self.path), self.path.name, 1)
+
     @abstractmethod
     def estimate(self) -> int | None:
         """How many samples there are, as far as can be said without reading them."""

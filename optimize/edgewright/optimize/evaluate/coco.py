@@ -119,6 +119,9 @@ def _measured(value: float, rounds: NDArray[np.float64], frames: int, lowest: fl
     if frames < MIN_SAMPLES or np.isnan(rounds).all():
         return Measured(value, lowest, 1.0, frames)
     low, high = percentile_interval(rounds)
+    if low == high:
+        # No resample differs: up to 3/n of all frames may still do so, unseen (the rule of three).
+        low, high = max(lowest, value - 3 / frames), min(1.0, value + 3 / frames)
     return Measured(value, min(low, value), max(high, value), frames)
 
 

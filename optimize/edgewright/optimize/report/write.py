@@ -24,7 +24,7 @@ FORMATS = ("html", "json", "md")
 
 def report_payload(report: Report) -> dict[str, bytes]:
     """The report's files for the bundle, by path."""
-    data = json.dumps(report.data, indent=1, sort_keys=True, allow_nan=False).encode()
+    data = json.dumps(report.data, indent=1, allow_nan=False).encode()
     return {_DATA: data, **{_PICTURES + name: picture for name, picture in report.pictures.items()}}
 
 

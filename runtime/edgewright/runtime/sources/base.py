@@ -5,7 +5,7 @@
 - a ``Frame``;
 - ``SourceDown`` once when a live source stops giving frames, ``SourceUp`` once when it gives them again;
 - ``None``: nothing happened within the time allowed (a live source only);
-- ``EndOfSource``: a file or folder is finished.
+- ``EndOfSource``: a file or folder is finished, or the source was closed.
 
 Invariants:
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgewright.runtime.sources.backoff import Backoff
-from edgewright.runtime.sources.base import SourceDown, SourceOptions, SourceUp
+from edgewright.runtime.sources.base import EndOfSource, SourceDown, SourceOptions, SourceUp
 from edgewright.runtime.sources.mailbox import Mailbox, Reader, ReaderJob
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class LiveSource:
         self._abandoned = [reader for reader in self._abandoned if reader.alive]
         return len(self._abandoned)
 
-    def take(self, timeout_s: float) -> Frame | SourceDown | SourceUp | None:
-        """The newest frame, a change of the source's state, or None after ``timeout_s``."""
+    def take(self, timeout_s: float) -> Frame | SourceDown | SourceUp | EndOfSource | None:
+        """The newest frame, a change of the source's state, or None after ``timeout_s``; once closed, the end."""
         box = self._mailbox
         deadline = self._clock() + timeout_s
         while not self._closed:
@@ -147,7 +147,7 @@ class LiveSource:
             with box.changed:
                 if box.frame is None and box.ended is None:
                     box.changed.wait(max(0.0, min(deadline, self._due(now)) - now))
-        return None
+        return EndOfSource()
 
     def close(self) -> None:
         """Stops reading; waits a little for readers to give their cameras back. Safe to call twice."""

@@ -1,0 +1,191 @@
+"""The report: self-contained, the same from the bundle, and honest about what it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+from bundles import write_classifier as write_bare_bundle
+from tiny_models import SPEC, write_clip, write_detector, write_labels
+
+from edgewright.bundle.errors import BundleError, OutputError
+from edgewright.bundle.reader import open_bundle
+from edgewright.cli.main import main
+from edgewright.optimize.report.charts import gauge, latency_chart
+from edgewright.optimize.report.render import render_html, render_markdown
+from edgewright.optimize.report.write import read_report, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from edgewright.optimize.report.data import Report
+
+EVIL = "<script>alert('x')</script>&|"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bundle `out.edge`, its report folder, made by the command for a model whose name tries to break out."""
+    folder = tmp_path_factory.mktemp("made")
+    model, spec = write_detector(folder)
+    spec.write_text(SPEC.replace('"bright"', f'"bright {EVIL}"'))
+    clip = write_clip(folder / "clip.avi")
+    labels = write_labels(folder / "labels.json", range(3, 48, 4))
+    arguments = ["optimize", str(model), "--spec", str(spec), "-o", str(folder / "out.edge"), "--runs", "20"]
+    arguments += [
+        "--calibrate",
+        f"{clip}#::4",
+        "--agree",
+        f"{clip}#1::4",
+        "--labels",
+        str(labels),
+        "--images",
+        str(clip),
+    ]
+    arguments += ["--max-drop", "50", "--min-agreement", "10", "--min-speedup", "0.01", "--max-size", "1MB"]
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(made: Path) -> Report:
+    with open_bundle(made / "out.edge") as bundle:
+        return read_report(bundle)
+
+
+class _References(HTMLParser):
+    """Everything a page would load, and the tags it is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset", "data"}]
+        if tag not in {"meta", "img", "br", "link"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_else(made: Path) -> None:
+    page = (made / "out-report" / "report.html").read_text()
+    parser = _References()
+    parser.feed(page)
+    assert parser.open == []
+    assert parser.loads
+    assert all(reference.startswith("data:image/jpeg;base64,") for reference in parser.loads)
+    assert "script" not in parser.tags
+    assert "link" not in parser.tags
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_names_cannot_break_out_of_the_page(made: Path) -> None:
+    page = (made / "out-report" / "report.html").read_text()
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(&#39;x&#39;)" in page
+
+
+def test_all_that_was_measured_is_told(report: Report) -> None:
+    page, text = render_html(report), render_markdown(report)
+    data = report.data
+    for rendered in (page, text):
+        assert data["verdict"]["status"] in rendered
+        for clause in data["verdict"]["clauses"]:
+            assert clause["kind"].replace("_", "-") in rendered
+        assert f"{data['size']['ratio']:.2f}x" in rendered
+        assert data["speed"]["conditions"]["engine"] in rendered
+        assert data["calibration"]["digest"] in rendered
+        assert data["provenance"]["source_sha256"] in rendered
+        assert all(picture["file"] in text for picture in data["pictures"])
+    assert len(re.findall("<img ", page)) == len(data["pictures"]) == 4
+    assert page.count("<svg") == len(data["verdict"]["clauses"]) + 2
+
+
+def test_the_json_file_is_what_the_bundle_holds(made: Path, report: Report) -> None:
+    assert json.loads((made / "out-report" / "report.json").read_text()) == report.data
+    assert report.data["schema"] == {"name": "edgewright-report", "version": 1}
+    assert {path.name for path in (made / "out-report").iterdir()} == {
+        "report.html",
+        "report.json",
+        "report.md",
+        *report.pictures,
+    }
+
+
+def test_the_command_renders_the_same_again(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(made / "out.edge"), "-o", str(made / "again")]) == 0
+    assert capsys.readouterr().out.count("report.") == 3
+    for name in ("report.html", "report.json", "report.md"):
+        assert (made / "again" / name).read_bytes() == (made / "out-report" / name).read_bytes()
+
+
+def test_one_format_to_standard_output(made: Path, report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(made / "out.edge"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == report.data
+    assert main(["report", str(made / "out.edge"), "--md", "-o", "-"]) == 0
+    assert capsys.readouterr().out.startswith("# bright")
+    assert main(["report", str(made / "out.edge"), "-o", "-"]) == 2
+
+
+def test_a_bundle_without_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(write_bare_bundle(tmp_path / "bare.edge"))]) == 2
+    assert "carries no report" in capsys.readouterr().err
+
+
+def test_a_report_of_a_newer_version_is_refused(report: Report) -> None:
+    class Newer:
+        path = "newer.edge"
+        manifest = type("M", (), {"files": [type("F", (), {"path": "report/report.json"})()]})()
+
+        def read(self, name: str) -> bytes:
+            if name.endswith(".json"):
+                return json.dumps({**report.data, "schema": {"version": 2}}).encode()
+            return b""
+
+    with pytest.raises(BundleError, match="has schema 2, this version renders 1"):
+        read_report(Newer())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 4 kB, which fails with an OSError as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, report: Report) -> None:
+    (tmp_path / "report.html").write_text("older")
+    with pytest.raises(OutputError, match="nothing was left half-written"):
+        write_report(report, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "older"
+
+
+def test_a_gauge_without_a_figure_is_empty() -> None:
+    assert gauge({"value": None, "limit": 1.0}) == ""
+
+
+def test_slow_outliers_are_told_and_not_drawn() -> None:
+    total = {"p50": 2.0, "p95": 3.0, "p99": 3.0}
+    rows = [{"name": "int8", "stages": {"total": total}, "totals_ms": [2.0] * 99 + [500.0]}]
+    drawn = latency_chart(rows)
+    assert drawn.count("<circle") == 99
+    assert "1 slower frame beyond the edge" in drawn
