@@ -204,8 +204,7 @@ def table(figures: dict[str, Any], out: Path) -> str:
         ("contract", figures["verdict"]),
         (
             "model file",
-            f"{figures['float_bytes'] / 1e6:.2f} to {figures['int8_bytes'] / 1e6:.2f} MB, "
-            f"{figures['size_ratio']:.2f} times smaller",
+            f"{figures['float_bytes'] / 1e6:.2f} to {figures['int8_bytes'] / 1e6:.2f} MB: {figures['size_ratio']:.2f}x smaller",
         ),
         (
             "speed, 1 thread",

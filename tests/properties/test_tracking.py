@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgewright.runtime.tracking import BoxFilter, ByteTrack, ByteTrackConfig, assign, assign_gated, iou_matrix
+from edgewright.runtime.overlap import iou_matrix
+from edgewright.runtime.tracking import BoxFilter, ByteTrack, ByteTrackConfig, assign, assign_gated
 from edgewright.runtime.tracking.kalman import cxcywh_to_xyxy, xyxy_to_cxcywh
 from edgewright.runtime.types import Detections
 

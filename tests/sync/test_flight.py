@@ -32,8 +32,9 @@ def test_a_puback_removes_nothing(flight: Flight) -> None:
 
 
 def test_an_acknowledgement_is_believed_only_for_what_was_sent(flight: Flight) -> None:
-    launch(flight, 1, 10, 12)
-    assert flight.stored([(1, 2**60)]) == rows(10, 12)
+    launch(flight, 1, 10, 12, 14)
+    assert flight.stored([(9, 10), (11, 11)]) == rows(10)
+    assert flight.stored([(1, 2**60)]) == rows(12, 14)
     assert flight.stored([(10, 12)]) == []
 
 

@@ -89,7 +89,7 @@ class BenchProcess:
         peak = end["peak_memory_bytes"]
         return None if peak is None else int(peak)
 
-    def __enter__(self) -> BenchProcess:
+    def __enter__(self) -> BenchProcess:  # noqa: PYI034 - typing.Self needs Python 3.11
         return self
 
     def __exit__(

@@ -71,7 +71,8 @@ def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted = np.exp(values - values.max(axis=-1, keepdims=True))
-    return (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (shifted / shifted.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 _ACTIVATIONS = {ScoreActivation.SIGMOID: _sigmoid, ScoreActivation.SOFTMAX: _softmax}

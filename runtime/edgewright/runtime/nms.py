@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgewright.runtime.types import Detections
 
-__all__ = ["iou_matrix", "suppress"]
+__all__ = ["suppress"]
 
 
 def suppress(detections: Detections, iou_threshold: float, limit: int) -> Detections:
@@ -30,26 +28,13 @@ def suppress(detections: Detections, iou_threshold: float, limit: int) -> Detect
         return detections
     corners = detections.boxes
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).astype(np.float64)
-    kept = cv2.dnn.NMSBoxesBatched(boxes, detections.scores, detections.class_ids.astype(np.int32), 0.0, iou_threshold)
+    kept = cv2.dnn.NMSBoxesBatched(  # its stubs know lists only; arrays are taken without a copy
+        boxes,  # type: ignore[arg-type]
+        detections.scores,  # type: ignore[arg-type]
+        detections.class_ids.astype(np.int32),  # type: ignore[arg-type]
+        0.0,
+        iou_threshold,
+    )
     index = np.asarray(kept, dtype=np.intp).reshape(-1)
     order = np.argsort(-detections.scores[index], kind="stable")
     return detections.select(index[order[:limit]])
-
-
-def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of every box of ``a`` with every box of ``b``.
-
-    Args:
-        a: (n, 4) xyxy.
-        b: (m, 4) xyxy.
-
-    Returns:
-        (n, m), 0 where either box has no area.
-    """
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inner = np.clip(bottom_right - top_left, 0, None).prod(axis=2)
-    area_a = np.clip(a[:, 2:] - a[:, :2], 0, None).prod(axis=1)
-    area_b = np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1)
-    union = area_a[:, None] + area_b[None, :] - inner
-    return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)

@@ -54,7 +54,8 @@ class Placement:
         offset = np.array([self.offset_x, self.offset_y] * 2, np.float32)
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         limit = np.array([self.width, self.height] * 2, np.float32)
-        return np.clip((boxes - offset) / scale, np.float32(0), limit)
+        framed: NDArray[np.float32] = np.clip((boxes - offset) / scale, np.float32(0), limit)
+        return framed
 
     def to_network(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (n, 4) xyxy from frame pixels to network pixels."""
@@ -88,6 +89,7 @@ class Preprocessor:
         self._tables = _tables(spec, tensor)
         self._channels_first = channels_first
         self._fitted = np.full((spec.height, spec.width, _CHANNELS), spec.pad_value, np.uint8)
+        self._reordered = np.empty_like(self._fitted)
         self._planes = [np.empty((spec.height, spec.width), np.uint8) for _ in range(_CHANNELS)]
         self.buffer: NDArray[Any] = np.zeros(wanted, np.dtype(tensor.dtype))
         self._interleaved_table = np.ascontiguousarray(np.stack(self._tables, axis=-1)[None])
@@ -152,7 +154,8 @@ class Preprocessor:
                 cv2.LUT(self._planes[source], self._tables[channel], dst=self.buffer[0, channel])
             return
         if self._spec.color is ColorOrder.RGB:
-            fitted = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB)
+            cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=self._reordered)
+            fitted = self._reordered
         cv2.LUT(fitted, self._interleaved_table, dst=self.buffer[0])
 
 

@@ -8,9 +8,12 @@ import pty
 import re
 import sys
 
-import pytest
 
 from edgewright.optimize.progress import PlainProgress, RichProgress, SilentProgress, open_progress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_plain_lines() -> None:

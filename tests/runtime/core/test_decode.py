@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edgewright.bundle.manifest import Box, Preprocess, ResizeMode, ScoreActivation, SsdDecode, TensorSpec
 from edgewright.runtime.decode import SsdDecoder
-from edgewright.runtime.nms import iou_matrix, suppress
+from edgewright.runtime.nms import suppress
+from edgewright.runtime.overlap import iou_matrix
 from edgewright.runtime.preprocess import Placement
 from edgewright.runtime.types import Detections
 

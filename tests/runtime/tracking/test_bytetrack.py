@@ -7,7 +7,6 @@ import pytest
 
 from edgewright.runtime.testing import detections
 from edgewright.runtime.tracking import ByteTrack, ByteTrackConfig
-from edgewright.runtime.tracking.bench import drawn_scene, time_updates
 from edgewright.runtime.types import Detections
 
 SIZE = (640, 480)
@@ -168,8 +167,3 @@ def test_a_clock_that_runs_backwards_starts_afresh_with_new_ids() -> None:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"must"):
         ByteTrackConfig(**settings)  # type: ignore[arg-type]
-
-
-def test_the_timing_script_times_a_scene_it_can_track() -> None:
-    p50, p95 = time_updates(drawn_scene(5, frames=30))
-    assert 0.0 < p50 <= p95

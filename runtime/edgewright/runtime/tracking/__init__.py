@@ -4,6 +4,5 @@ from edgewright.runtime.tracking.assignment import assign, assign_gated
 from edgewright.runtime.tracking.base import Tracker
 from edgewright.runtime.tracking.bytetrack import ByteTrack, ByteTrackConfig
 from edgewright.runtime.tracking.kalman import BoxFilter, Noise
-from edgewright.runtime.tracking.overlap import iou_matrix
 
-__all__ = ["BoxFilter", "ByteTrack", "ByteTrackConfig", "Noise", "Tracker", "assign", "assign_gated", "iou_matrix"]
+__all__ = ["BoxFilter", "ByteTrack", "ByteTrackConfig", "Noise", "Tracker", "assign", "assign_gated"]

@@ -23,7 +23,7 @@ import numpy as np
 
 from edgewright.runtime.tracking.assignment import assign_gated
 from edgewright.runtime.tracking.kalman import BoxFilter, Noise
-from edgewright.runtime.tracking.overlap import iou_matrix
+from edgewright.runtime.overlap import iou_matrix
 from edgewright.runtime.types import Tracks
 
 if TYPE_CHECKING:
