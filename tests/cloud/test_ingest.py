@@ -22,7 +22,8 @@ from edgewright.cloud import (
 )
 from edgewright.sync import SyncClient, SyncConfigError
 from edgewright.sync.address import parse_broker
-from edgewright.sync.link import Link, Message, SessionConfig
+from edgewright.sync.connection import Message, SessionConfig
+from edgewright.sync.link import Link
 from edgewright.sync.topics import ack_topic, events_topic
 
 if TYPE_CHECKING:

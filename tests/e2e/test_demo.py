@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import pytest
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from conftest import Demo
 
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    out = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, json.loads((out / "figures.json").read_text(encoding="utf-8")), done.stdout
-
-
-def test_every_step_is_announced_and_the_table_printed(demo: tuple[Path, dict[str, Any], str]) -> None:
-    _, figures, text = demo
+def test_every_step_is_announced_and_the_table_printed(demo: Demo) -> None:
+    figures, text = demo.figures, demo.text
     assert all(f"[{step}/7]" in text for step in range(3, 8))
     assert f"{figures['events_emitted']} emitted = {figures['events_in_database']} in the database" in text
 
 
-def test_the_detector_is_the_real_one(demo: tuple[Path, dict[str, Any], str]) -> None:
-    _, figures, _ = demo
+def test_the_detector_is_the_real_one(demo: Demo) -> None:
+    figures = demo.figures
     assert figures["ap50_float"] == pytest.approx(0.62, abs=0.01)
     assert figures["ap50_int8"] > 0.55
     assert figures["labelled_frames"] == 30
@@ -40,8 +27,8 @@ def test_the_detector_is_the_real_one(demo: tuple[Path, dict[str, Any], str]) ->
     assert figures["boxes_kept"][0] > 0.9
 
 
-def test_the_whole_clip_was_watched_and_annotated(demo: tuple[Path, dict[str, Any], str]) -> None:
-    out, figures, _ = demo
+def test_the_whole_clip_was_watched_and_annotated(demo: Demo) -> None:
+    out, figures = demo.out, demo.figures
     assert figures["frames"] == 795
     assert 8 <= figures["tracks"] <= 60
     video = cv2.VideoCapture(str(out / "seen.mp4"))
@@ -52,8 +39,8 @@ def test_the_whole_clip_was_watched_and_annotated(demo: tuple[Path, dict[str, An
     assert frames == 795
 
 
-def test_every_event_is_a_row_in_the_database(demo: tuple[Path, dict[str, Any], str]) -> None:
-    out, figures, _ = demo
+def test_every_event_is_a_row_in_the_database(demo: Demo) -> None:
+    out, figures = demo.out, demo.figures
     assert figures["events_emitted"] == figures["events_in_database"] > 10
     database = sqlite3.connect(out / "fleet.db")
     rows = database.execute("SELECT COUNT(*), COUNT(DISTINCT seq), MIN(seq), MAX(seq) FROM events").fetchone()
@@ -61,9 +48,8 @@ def test_every_event_is_a_row_in_the_database(demo: tuple[Path, dict[str, Any], 
     assert rows == (figures["events_emitted"], figures["events_emitted"], 1, figures["events_emitted"])
 
 
-def test_the_report_opens_without_a_network(demo: tuple[Path, dict[str, Any], str]) -> None:
-    out, _, _ = demo
-    page = (out / "report/report.html").read_text(encoding="utf-8")
+def test_the_report_opens_without_a_network(demo: Demo) -> None:
+    page = (demo.out / "report/report.html").read_text(encoding="utf-8")
     assert 'src="http' not in page
     assert "url(http" not in page
     assert page.count('src="data:image/') >= 2

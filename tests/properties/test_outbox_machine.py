@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edgewright.cloud.tombstones import read_tombstone
 from edgewright.sync import OutboxConfig, Priority, ResendConfig
+from edgewright.sync.changes import Changes, Dead, NewRow
 from edgewright.sync.flight import Flight, Shipment
 from edgewright.sync.reading import Reader
-from edgewright.sync.store import Changes, Dead, NewRow, Store, connect_file
+from edgewright.sync.store import Store, connect_file
 
 CONFIG = OutboxConfig(byte_budget=1024 * 1024, max_record_bytes=32 * 1024)
 RESEND = ResendConfig(window_messages=4, window_rows=40, message_rows=5, first_s=1.0, cap_s=4.0)
@@ -70,13 +71,19 @@ class Delivery(RuleBasedStateMachine):
     )
     def commit(self, priorities: list[Priority], size: int) -> None:
         filler = "x" * size
-        self.apply(new=[NewRow("k", p, 0.0, json.dumps({"p": p, "f": filler}).encode()) for p in priorities])
+        rows = [NewRow("k", p, 0.0, json.dumps({"p": p, "f": filler}).encode()) for p in priorities]
+        self.in_batches(rows)
+
+    def in_batches(self, rows: list[NewRow]) -> None:
+        """As the writer does: a batch is far smaller than what eviction keeps free."""
+        step = max(1, CONFIG.byte_budget // 32 // len(rows[0].payload))
+        for start in range(0, len(rows), step):
+            self.apply(new=rows[start : start + step])
 
     @rule(priority=st.sampled_from([p for p in Priority if p]))
     def burst(self, priority: Priority) -> None:
         """A third of the budget at once: soon something must be given up."""
-        for _ in range(3):
-            self.apply(new=[NewRow("k", priority, 0.0, json.dumps({"f": "x" * 30_000}).encode()) for _ in range(3)])
+        self.in_batches([NewRow("k", priority, 0.0, json.dumps({"f": "x" * 30_000}).encode()) for _ in range(9)])
 
     @rule()
     def publish(self) -> None:

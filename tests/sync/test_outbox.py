@@ -12,7 +12,8 @@ import pytest
 from delivery import FAST_OUTBOX, wait_until
 
 from edgewright.sync import Outbox, OutboxBusyError, OutboxConfig, OutboxError, Priority, Record, SyncConfigError
-from edgewright.sync.store import Dead, connect_file
+from edgewright.sync.changes import Dead
+from edgewright.sync.store import connect_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,10 +131,18 @@ def test_emit_does_not_wait_for_a_writer_that_waits_for_the_disk(
 
 def test_emit_takes_no_lock_that_another_thread_can_hold(open_outbox: Callable[..., Outbox]) -> None:
     outbox = open_outbox()
-    with outbox._writer.changed:  # the only lock there is
-        for n in range(100):
-            outbox.emit("count", {"n": n})
+    camera = threading.Thread(target=lambda: [outbox.emit("count", {"n": n}) for n in range(100)], daemon=True)
+    with outbox._writer.changed:  # the only lock there is; it is ours while the camera emits
+        camera.start()
+        camera.join(10)
+        assert not camera.is_alive()
     assert outbox.flush(10)
+
+
+def test_every_commit_is_durable(open_outbox: Callable[..., Outbox]) -> None:
+    db = open_outbox()._writer._store._db
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_full_queue_drops_and_counts_by_class(path: Path, open_outbox: Callable[..., Outbox]) -> None:

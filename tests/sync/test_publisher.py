@@ -16,6 +16,7 @@ from delivery import FAST_LINK, FAST_OUTBOX, Mosquitto, fast_config, free_port, 
 
 from edgewright.cloud import EmbeddedBroker, IngestConfig, IngestService, count_events, open_store
 from edgewright.sync import OutboxConfig, Priority, SyncClient, SyncConfigError, SyncError, SyncStats
+from edgewright.sync.store import connect_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -331,6 +332,32 @@ def test_a_missing_certificate_file_stops_the_start_and_leaves_no_lock(tmp_path:
         SyncClient(fast_config(tmp_path, f"mqtts://h?ca={tmp_path}/no.pem")).start()
     with SyncClient(fast_config(tmp_path, None)):
         pass
+
+
+def test_a_file_that_rots_under_way_costs_its_rows_and_delivery_goes_on(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    url = mosquitto().url
+    with ingest(tmp_path, url), SyncClient(fast_config(tmp_path, url)) as client:
+        for n in range(10):
+            client.emit("count", {"n": n})
+        assert client.drain(20)
+        path = tmp_path / "outbox.db"
+        other = connect_file(path)
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # or the write-ahead log would heal the file
+        other.close()
+        path.write_bytes(b"rot" * 10_000)
+        for n in range(10, 20):
+            client.emit("count", {"n": n})
+        assert client.drain(20)
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    events = list(store.events())
+    assert [event.data["n"] for event in sorted(events, key=lambda e: e.created_at) if event.priority] == list(
+        range(20)
+    )
+    assert len({event.epoch for event in events}) == 2
+    assert [event.kind for event in events if not event.priority] == ["outbox.reset"]
+    store.close()
 
 
 def test_alarms_go_first(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:

@@ -14,7 +14,9 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import itertools
 import tempfile
 from dataclasses import dataclass, field
@@ -47,7 +49,7 @@ from edgewright.runtime.bench import BenchSettings
 from edgewright.runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from edgewright.bundle.manifest import Golden, Manifest
     from edgewright.optimize.spec import ClassifierOptions, ModelSpec
@@ -137,28 +139,46 @@ def run_optimize(request: OptimizeRequest, progress: Progress | None = None) -> 
     told = progress or SilentProgress()
     _check_output(request)
     check_contract(request.contract, labelled=request.data.labels is not None)
-    source, prepared, notes = _load(request, told)
-    with told.stage("look at the pictures"):
+    with _room_for_temporary_files():
+        return _optimize(request, told)
+
+
+def _optimize(request: OptimizeRequest, progress: Progress) -> OptimizeResult:
+    source, prepared, notes = _load(request, progress)
+    with progress.stage("look at the pictures"):
         plan = open_plan(request.data, source.spec.task, source.spec.labels)
     for note in plan.notes:
-        told.note(note)
-    calibrated = _calibrate(request, source, prepared, plan, told)
-    with told.stage("quantize to INT8"):
+        progress.note(note)
+    calibrated = _calibrate(request, source, prepared, plan, progress)
+    with progress.stage("quantize to INT8"):
         int8 = quantize_graph(prepared, calibrated.ranges)
-    name = request.name or source.spec.name
-    candidate = Candidate(source, prepared, int8, name, request.version)
+    candidate = Candidate(source, prepared, int8, request.name or source.spec.name, request.version)
     notes += [*plan.notes, *calibrated.notes, *int8.notes]
     with tempfile.TemporaryDirectory(prefix="edgewright-optimize-") as folder:
         draft = Path(folder) / "draft"
-        provenance = _provenance(request, source, "UNJUDGED")
-        variants = candidate.variants(with_float=True)
-        write_bundle(draft, candidate.manifest(variants, provenance), candidate.payload(with_float=True))
+        manifest = candidate.manifest(candidate.variants(with_float=True), _provenance(request, source, "UNJUDGED"))
+        write_bundle(draft, manifest, candidate.payload(with_float=True))
         settings = JudgeSettings(request.contract, request.metric, request.timing)
-        judgement = judge_candidate(draft, plan, calibrated.digests, settings, told)
+        judgement = judge_candidate(draft, plan, calibrated.digests, settings, progress)
         golden = _golden(draft, judgement, request)
     return _finish(
-        request, candidate, judgement, golden=golden, calibration=calibrated.record, notes=notes, progress=told
+        request, candidate, judgement, golden=golden, calibration=calibrated.record, notes=notes, progress=progress
     )
+
+
+@contextlib.contextmanager
+def _room_for_temporary_files() -> Iterator[None]:
+    """Says where room is missing when a library fails to write a temporary file; other failures pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            raise
+        msg = (
+            f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror}; make room there, or set TMPDIR "
+            "to a folder that has some; nothing was written to the output"
+        )
+        raise OutputError(msg) from error
 
 
 def _check_output(request: OptimizeRequest) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgewright.bundle.manifest import Manifest, Metric, Variant
     from edgewright.bundle.reader import Bundle
 
-EPILOG = "example:\n  edgewright inspect person.edge\n  edgewright inspect person.edge --json | jq .metrics"
+EPILOG = "example:\n  edgewright inspect person.edge\n  edgewright inspect person.edge --json | python -m json.tool"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

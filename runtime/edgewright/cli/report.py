@@ -18,7 +18,7 @@ __all__ = ["EPILOG", "add_arguments", "run"]
 EPILOG = """\
 examples:
   edgewright report person.edge                    # report.html, report.json, report.md into person-report/
-  edgewright report person.edge --html -o /tmp/r   # only the page
+  edgewright report person.edge --html -o page     # only the page
   edgewright report person.edge --md -o -          # Markdown to standard output
 """
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.bundle.arrays import npz_bytes
+from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.bench_process import BenchError, BenchProcess
@@ -227,7 +228,7 @@ def time_variants(
     load_before = load_average()
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as folder:
         frames_file = Path(folder) / "frames.npz"
-        frames_file.write_bytes(npz_bytes({f"{index:06d}": frame for index, frame in enumerate(frames)}))
+        write_bytes(frames_file, npz_bytes({f"{index:06d}": frame for index, frame in enumerate(frames)}))
         blocks, peaks = _take_turns(bundle, names, frames_file, settings, on_block)
     times = tuple(_variant_times(name, blocks[name], peaks[name]) for name in names)
     reference = baseline or names[0]

@@ -22,8 +22,9 @@ from edgewright.cloud.errors import IngestError, StoreError
 from edgewright.cloud.store import open_store
 from edgewright.sync.address import parse_broker
 from edgewright.sync.config import LinkConfig
+from edgewright.sync.connection import Message, Ready, SessionConfig
 from edgewright.sync.errors import WireError
-from edgewright.sync.link import Link, Message, Ready, SessionConfig
+from edgewright.sync.link import Link
 from edgewright.sync.topics import ALL_EVENTS, ack_topic, device_of
 from edgewright.sync.wire import decode_events, encode_acks
 

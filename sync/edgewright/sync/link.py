@@ -18,101 +18,35 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from edgewright.sync.address import tls_context
-from edgewright.sync.wire import MAX_MESSAGE_BYTES
+from edgewright.sync.connection import (
+    Inbox,
+    LinkEvent,
+    Lost,
+    Message,
+    Ready,
+    SessionConfig,
+    make_client,
+    session_properties,
+)
 
 if TYPE_CHECKING:
-    from paho.mqtt.reasoncodes import ReasonCode
-
     from edgewright.sync.address import BrokerAddress
     from edgewright.sync.config import LinkConfig
 
-__all__ = ["Link", "LinkEvent", "Lost", "Message", "PubAck", "Ready", "SessionConfig"]
+__all__ = ["Link"]
 
 _log = logging.getLogger(__name__)
 
 _READS_IN_A_STEP = 64
-_MAX_PACKET = MAX_MESSAGE_BYTES + 4096
 _SILENCES = 2
 _FAILURE = 0x80
 _WRONG_PROTOCOL = {0x84, 0x01}
-
-
-@dataclass(frozen=True)
-class SessionConfig:
-    """Who connects, and for what.
-
-    Attributes:
-        client_id: The MQTT client id.
-        subscription: One topic filter, renewed on every connection.
-        qos: Of the subscription.
-        persistent: Whether the broker shall keep the session between connections.
-        expiry_s: For how long it shall (MQTT 5).
-        manual_ack: Whether ``Link.ack`` confirms messages, not their mere receipt.
-        known_old: The broker is known to speak 3.1.1 only: MQTT 5 is not tried and nobody is warned.
-    """
-
-    client_id: str
-    subscription: str
-    qos: int = 1
-    persistent: bool = False
-    expiry_s: int = 0
-    manual_ack: bool = False
-    known_old: bool = False
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Connected and subscribed.
-
-    Attributes:
-        protocol: ``MQTT 5`` or ``MQTT 3.1.1``.
-        receive_maximum: How many unconfirmed messages the broker takes.
-        max_packet: Largest packet the broker takes, None when it does not say.
-    """
-
-    protocol: str
-    receive_maximum: int
-    max_packet: int | None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The connection ended, or an attempt failed."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class PubAck:
-    """The broker's answer to a QoS 1 message; ``code`` from 128 up is a refusal."""
-
-    mid: int
-    code: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message that arrived, on the connection of that number: its id means nothing on another."""
-
-    topic: str
-    payload: bytes
-    mid: int
-    qos: int
-    connection: int
-
-
-LinkEvent: TypeAlias = Ready | Lost | PubAck | Message
 
 
 class _State(Enum):
@@ -120,17 +54,6 @@ class _State(Enum):
     OPENING = 1  # TCP is up, the broker has not answered yet
     SUBSCRIBING = 2
     READY = 3
-
-
-@dataclass
-class _Inbox:
-    """What the callbacks of one client object saw."""
-
-    connection: int = 0
-    events: list[LinkEvent] = field(default_factory=list)
-    connack: tuple[int, str, Any] | None = None
-    suback: list[tuple[int, str]] | None = None
-    ended: str | None = None
 
 
 class Link:
@@ -155,7 +78,7 @@ class Link:
         self._tls = tls_context(address)
         self._state = _State.WAITING
         self._client: mqtt.Client | None = None
-        self._inbox = _Inbox()
+        self._inbox = Inbox()
         self._old_protocol = session.known_old
         self._warned_protocol = session.known_old
         self._warned_down = False
@@ -241,8 +164,8 @@ class Link:
                 pass
 
     def _open(self) -> None:
-        self._inbox = inbox = _Inbox(self._inbox.connection + 1)
-        self._client = client = _make_client(inbox, self._session, self._address, old_protocol=self._old_protocol)
+        self._inbox = inbox = Inbox(self._inbox.connection + 1)
+        self._client = client = make_client(inbox, self._session, self._address, old_protocol=self._old_protocol)
         if self._tls is not None:
             client.tls_set_context(self._tls)
         client.connect_timeout = self._config.connect_timeout_s
@@ -256,7 +179,7 @@ class Link:
                     self._address.port,
                     keepalive,
                     clean_start=not self._session.persistent,
-                    properties=_expiry(self._session),
+                    properties=session_properties(self._session),
                 )
         except (OSError, ValueError) as error:  # ValueError: the TLS layer's answer to some host names
             inbox.ended = _describe(error)
@@ -410,55 +333,3 @@ def _readable(client: mqtt.Client) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _expiry(session: SessionConfig) -> Properties | None:
-    """None where the protocol's defaults do: some 3.1.1 brokers hang on properties instead of refusing MQTT 5."""
-    if not session.persistent:
-        return None
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = session.expiry_s
-    properties.MaximumPacketSize = _MAX_PACKET  # the broker keeps larger ones from us
-    return properties
-
-
-def _make_client(inbox: _Inbox, session: SessionConfig, address: BrokerAddress, *, old_protocol: bool) -> mqtt.Client:
-    client = mqtt.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=session.client_id,
-        clean_session=(not session.persistent) if old_protocol else None,
-        protocol=mqtt.MQTTv311 if old_protocol else mqtt.MQTTv5,
-        reconnect_on_failure=False,
-        manual_ack=session.manual_ack,
-    )
-    client.suppress_exceptions = True
-    client.max_inflight_messages_set(0)  # the window is held by the publisher; paho's cannot follow the broker's
-    if address.username is not None:
-        client.username_pw_set(address.username, address.password)
-
-    def on_connect(_c: object, _u: object, _f: object, code: ReasonCode, properties: object) -> None:
-        inbox.connack = (code.value, str(code), properties)
-
-    def on_disconnect(_c: object, _u: object, flags: mqtt.DisconnectFlags, code: ReasonCode, _p: object) -> None:
-        who = "the broker ended the connection" if flags.is_disconnect_packet_from_server else "the connection broke"
-        inbox.ended = inbox.ended or f"{who}: {code}"
-
-    def on_subscribe(_c: object, _u: object, _mid: int, codes: list[ReasonCode], _p: object) -> None:
-        inbox.suback = [(code.value, str(code)) for code in codes]
-
-    def on_publish(_c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
-        inbox.events.append(PubAck(mid, code.value, str(code)))
-
-    def on_message(_c: object, _u: object, message: mqtt.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        inbox.events.append(Message(topic, bytes(message.payload), message.mid, message.qos, inbox.connection))
-
-    client.on_connect = on_connect
-    client.on_disconnect = on_disconnect
-    client.on_subscribe = on_subscribe
-    client.on_publish = on_publish
-    client.on_message = on_message
-    return client

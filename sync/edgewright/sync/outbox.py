@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgewright.sync.changes import NewRow
 from edgewright.sync.opening import OutboxLock, open_store
 from edgewright.sync.reading import Reader
 from edgewright.sync.record import Priority, encode_data, is_kind
-from edgewright.sync.store import NewRow, connect_file
+from edgewright.sync.store import connect_file
 from edgewright.sync.writer import Queues, Writer
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from edgewright.sync.changes import Dead
     from edgewright.sync.config import OutboxConfig
     from edgewright.sync.record import JSON, Record
-    from edgewright.sync.store import Dead, Store
+    from edgewright.sync.store import Store
 
 __all__ = ["Outbox", "OutboxStats"]
 
@@ -37,7 +39,7 @@ class OutboxStats:
 
     Attributes:
         emitted: Calls of ``emit()``.
-        committed: Rows on the disk, the outbox's own left out only while they wait in memory.
+        committed: Events that reached the disk.
         pending: Rows on the disk that wait for the cloud, those of earlier runs included.
         stored: Rows that the cloud's database has, deleted here.
         dropped: Not kept because memory was full, by class.

@@ -14,11 +14,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewright.sync.changes import Dead
+from edgewright.sync.connection import Lost, Message, PubAck, Ready, SessionConfig
 from edgewright.sync.errors import WireError
 from edgewright.sync.flight import Flight
-from edgewright.sync.link import Link, Lost, Message, PubAck, Ready, SessionConfig
+from edgewright.sync.link import Link
 from edgewright.sync.record import Priority
-from edgewright.sync.store import Dead
 from edgewright.sync.topics import ack_topic, events_topic
 from edgewright.sync.wire import MAX_MESSAGE_BYTES, decode_ack, encode_events, encode_record, envelope_bytes
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from edgewright.sync.address import BrokerAddress
     from edgewright.sync.config import LinkConfig, ResendConfig
+    from edgewright.sync.connection import LinkEvent
     from edgewright.sync.flight import Row, Shipment
-    from edgewright.sync.link import LinkEvent
     from edgewright.sync.outbox import Outbox
     from edgewright.sync.record import Record
 

@@ -6,8 +6,8 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+from edgewright.sync.changes import table_of
 from edgewright.sync.record import Priority, Record
-from edgewright.sync.store import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,105 +18,27 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import time
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewright.sync.changes import Applied, table_of
 from edgewright.sync.config import MIN_BUDGET
-from edgewright.sync.ledger import add_lost, fold_lost, lost_waiting
-from edgewright.sync.record import KIND_TOMBSTONE, Priority, Record
+from edgewright.sync.ledger import lost_waiting
+from edgewright.sync.record import Priority
+from edgewright.sync.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from edgewright.sync.changes import Changes
     from edgewright.sync.config import OutboxConfig
 
-__all__ = ["Applied", "Changes", "Dead", "NewRow", "Store", "connect_file", "table_of"]
+__all__ = ["Store", "connect_file"]
 
 _PAGE = 4096
 _SCHEMA = 1
-_DEAD_PAYLOAD = 512
 _HIGH, _LOW = 0.85, 0.80  # shares of max_page_count: where eviction begins and ends
-_CONTROL_ROWS = 8  # tombstones under way at a time; later losses are merged while they wait
-
-
-@dataclass(frozen=True)
-class NewRow:
-    """A record on its way into the file.
-
-    Attributes:
-        kind: As in ``Record``.
-        priority: As in ``Record``.
-        created_at: As in ``Record``.
-        payload: As in ``Record``; cut short when ``dead`` is set.
-        dead: Why the row must not be sent at all, None for a good row.
-    """
-
-    kind: str
-    priority: Priority
-    created_at: float
-    payload: bytes
-    dead: str | None = None
-
-
-@dataclass(frozen=True)
-class Dead:
-    """A committed row that must never be sent again.
-
-    Attributes:
-        priority: Its class.
-        seq: Which one.
-        reason: One of a few fixed phrases, a colon, then the details.
-    """
-
-    priority: Priority
-    seq: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What one transaction shall do.
-
-    Attributes:
-        new: Rows to insert, in order.
-        stored: Rows the cloud has committed, to delete.
-        dead: Rows to move to the dead table.
-    """
-
-    new: Sequence[NewRow] = ()
-    stored: Sequence[tuple[Priority, int]] = ()
-    dead: Sequence[Dead] = ()
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.new or self.stored or self.dead)
-
-
-@dataclass(frozen=True)
-class Applied:
-    """What one transaction did.
-
-    Attributes:
-        first_seq: Seq of the first of the new rows; the others follow without gaps.
-        stored: How many rows were deleted because the cloud has them.
-        dead: How many rows died.
-        evicted: How many rows of each class were given up for space.
-        tombstones: Records that were added to say what is lost; they follow the new rows.
-    """
-
-    first_seq: int
-    stored: int
-    dead: int
-    evicted: dict[Priority, int]
-    tombstones: tuple[Record, ...]
-
-
-def table_of(priority: Priority) -> str:
-    """Name of the table that holds a class."""
-    return f"row_{int(priority)}"
 
 
 def connect_file(path: Path) -> sqlite3.Connection:
@@ -255,7 +177,7 @@ class Store:
             sqlite3.OperationalError: The disk is full or fails; nothing was changed.
             sqlite3.DatabaseError: The file is corrupt.
         """
-        work = _Work(self._db, dict(self._counts), self._next_seq, self._config.dead_rows)
+        work = Work(self._db, dict(self._counts), self._next_seq, self._config.dead_rows)
         with self._transaction():
             stored = sum(work.delete(priority, seq) for priority, seq in changes.stored)
             for dead in changes.dead:
@@ -324,74 +246,3 @@ def _affordable(path: Path, byte_budget: int) -> int:
     mine = sum(p.stat().st_size for p in path.parent.glob(path.name + "*"))
     free = shutil.disk_usage(path.parent).free
     return min(byte_budget, max(MIN_BUDGET, (mine + free) * 4 // 5))
-
-
-class _Work:
-    """The inside of one transaction; its counts become the store's only after the commit."""
-
-    def __init__(self, db: sqlite3.Connection, counts: dict[Priority, int], next_seq: int, dead_rows: int) -> None:
-        self._db = db
-        self._dead_rows = dead_rows
-        self.counts = counts
-        self.next_seq = next_seq
-        self.died = 0
-        self.evicted: dict[Priority, int] = {}
-        self.tombstones: list[Record] = []
-
-    def delete(self, priority: Priority, seq: int) -> int:
-        gone = self._db.execute(f"DELETE FROM {table_of(priority)} WHERE seq = ?", (seq,)).rowcount  # noqa: S608
-        self.counts[priority] -= gone
-        return int(gone)
-
-    def insert(self, row: NewRow) -> None:
-        seq, self.next_seq = self.next_seq, self.next_seq + 1
-        if row.dead is not None:
-            self._bury(Dead(row.priority, seq, row.dead), (row.kind, row.created_at, row.payload))
-            return
-        self._db.execute(
-            f"INSERT INTO {table_of(row.priority)} VALUES (?, ?, ?, ?)",  # noqa: S608
-            (seq, row.kind, row.created_at, row.payload),
-        )
-        self.counts[row.priority] += 1
-
-    def kill(self, dead: Dead) -> None:
-        table = table_of(dead.priority)
-        found = self._db.execute(f"SELECT kind, created, payload FROM {table} WHERE seq = ?", (dead.seq,)).fetchone()  # noqa: S608
-        if found is not None:
-            self.delete(dead.priority, dead.seq)
-            self._bury(dead, found)
-
-    def _bury(self, dead: Dead, row: tuple[str, float, bytes]) -> None:
-        kind, created, payload = row
-        values = (dead.seq, kind, created, payload[:_DEAD_PAYLOAD], int(dead.priority), dead.reason, time.time())
-        self._db.execute("INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-        self._db.execute(
-            "DELETE FROM dead WHERE seq IN (SELECT seq FROM dead ORDER BY died DESC, seq DESC LIMIT -1 OFFSET ?)",
-            (self._dead_rows,),
-        )
-        self.died += 1
-        if dead.priority is not Priority.CONTROL:  # a tombstone that is refused must not give birth to another
-            add_lost(self._db, dead.priority, f"dead: {dead.reason.partition(':')[0]}", [dead.seq])
-
-    def evict(self, target_pages: int, used_pages: Callable[[], int]) -> None:
-        while used_pages() > target_pages:
-            victim = next((p for p in reversed(Priority) if p is not Priority.CONTROL and self.counts[p]), None)
-            if victim is None:
-                return
-            share = max(16, self.counts[victim] // 16)
-            table = table_of(victim)
-            found = self._db.execute(f"SELECT seq FROM {table} ORDER BY seq LIMIT ?", (share,))  # noqa: S608
-            seqs = [int(row[0]) for row in found]
-            self._db.execute(f"DELETE FROM {table} WHERE seq <= ?", (seqs[-1],))  # noqa: S608
-            self.counts[victim] -= len(seqs)
-            self.evicted[victim] = self.evicted.get(victim, 0) + len(seqs)
-            add_lost(self._db, victim, "evicted", seqs)
-
-    def fold(self) -> None:
-        while self.counts[Priority.CONTROL] < _CONTROL_ROWS:
-            payload = fold_lost(self._db)
-            if payload is None:
-                return
-            record = Record(self.next_seq, KIND_TOMBSTONE, Priority.CONTROL, time.time(), payload)
-            self.insert(NewRow(record.kind, record.priority, record.created_at, record.payload))
-            self.tombstones.append(record)

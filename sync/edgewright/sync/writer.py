@@ -14,16 +14,17 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from edgewright.sync.changes import Changes, Dead, NewRow
 from edgewright.sync.counting import Counter
 from edgewright.sync.errors import OutboxError
 from edgewright.sync.opening import is_corruption
 from edgewright.sync.record import Priority, Record
-from edgewright.sync.store import Changes, Dead, NewRow, Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgewright.sync.config import OutboxConfig
+    from edgewright.sync.store import Store
 
 __all__ = ["Queues", "Writer", "WriterHooks"]
 

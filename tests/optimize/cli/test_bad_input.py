@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -123,6 +124,19 @@ def test_an_older_bundle_survives_a_failed_run(home: Path) -> None:
     assert main(words(home, calibrate=empty(home))) == 2
     assert output.read_bytes() == b"older"
     assert [path.name for path in output.parent.iterdir()] == ["spot.edge"]
+
+
+def test_a_full_disk_for_temporary_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond 1 kB, which fails with an OSError as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        assert main(words(home)) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("edgewright optimize: cannot write")
+    assert not (home / "out").exists()
 
 
 def test_a_usage_error_is_code_2(capsys: pytest.CaptureFixture[str]) -> None:

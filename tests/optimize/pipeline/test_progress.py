@@ -7,10 +7,9 @@ import os
 import pty
 import re
 import sys
-
+from typing import TYPE_CHECKING
 
 from edgewright.optimize.progress import PlainProgress, RichProgress, SilentProgress, open_progress
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest

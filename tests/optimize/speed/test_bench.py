@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from bundles import detector_parts, picture, write_classifier, write_detector
@@ -18,11 +19,11 @@ from edgewright.runtime.bench import BenchError, BenchSettings, bench_bundle, ti
 from edgewright.runtime.bench_process import BenchProcess
 from edgewright.runtime.errors import ModelMismatchError
 from edgewright.runtime.machine import describe_machine, load_average, peak_memory_bytes
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
     from pathlib import Path
+
+    import numpy as np
 
 QUICK = BenchSettings(blocks=4, frames_per_block=5, warmup=2, timeout_s=60)
 NAME = "float32-onnx"

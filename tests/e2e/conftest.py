@@ -1,0 +1,41 @@
+"""What the end-to-end tests share: the demo, run once, and where the samples are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished demo: its folder, its figures, what it printed."""
+
+    out: Path
+    figures: dict[str, Any]
+    text: str
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    out = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Demo(out, json.loads((out / "figures.json").read_text(encoding="utf-8")), done.stdout)
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("EDGEWRIGHT_SAMPLES") or Path(cache) / "edgewright" / "samples")
+    assert (folder / "vtest.avi").is_file(), f"no samples in {folder}: run scripts/samples person classifier face"
+    return folder
