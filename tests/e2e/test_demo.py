@@ -11,6 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Demo
 
+
 def test_every_step_is_announced_and_the_table_printed(demo: Demo) -> None:
     figures, text = demo.figures, demo.text
     assert all(f"[{step}/7]" in text for step in range(3, 8))

@@ -81,7 +81,9 @@ def place(demo: Demo, samples: Path, tmp_path_factory: pytest.TempPathFactory) -
     for name in ("vtest.avi", "frozen_inference_graph.pb"):
         (folder / name).symlink_to(samples / name)
     short = ["-frames:v", "160", "-c", "copy"]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(samples / "vtest.avi"), *short, str(folder / "clip.avi")], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", str(samples / "vtest.avi"), *short, str(folder / "clip.avi")], check=True
+    )
     (folder / "street.avi").symlink_to(folder / "clip.avi")
     (folder / "clip.mp4").symlink_to(folder / "clip.avi")
     (folder / "photos").symlink_to(samples / "calibration")
@@ -89,7 +91,9 @@ def place(demo: Demo, samples: Path, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "classes.txt").symlink_to(samples / "imagenet_classes.txt")
     (folder / "weights.pt").symlink_to(samples / "frozen_inference_graph.pb")
     (folder / "mypackage").mkdir()
-    (folder / "mypackage/model.py").write_text("from examples.person.model import factory as factory\n", encoding="utf-8")
+    (folder / "mypackage/model.py").write_text(
+        "from examples.person.model import factory as factory\n", encoding="utf-8"
+    )
     shutil.copy(demo.out / "person.edge", folder / "person.edge")
     how_to = (ROOT / "docs/how-to/optimize-a-detector.md").read_text(encoding="utf-8")
     recipe = how_to.split("```toml\n", 1)[1].split("```", 1)[0]
@@ -142,7 +146,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 def runnable(command: str, samples: Path, broker: Mosquitto) -> str:
     """The command with what cannot be here replaced."""
-    command = command.replace("$cache", str(samples)).replace("person.onnx --spec person.toml", "person.onnx --spec spec.toml")
+    command = command.replace("$cache", str(samples)).replace(
+        "person.onnx --spec person.toml", "person.onnx --spec spec.toml"
+    )
     command = re.sub(r"'?mqtts?://[^ ']+'?", broker.url, command)
     command = re.sub(r"^(scripts/samples .*)$", r"\1 --offline", command)
     if command.startswith("edgewright optimize"):

@@ -152,7 +152,9 @@ def _manifest(model: bytes, path: str, outputs: tuple[TensorSpec, ...], decode: 
         inputs=(TensorSpec("image", (1, 3, SIDE, SIDE), "float32", Layout.NCHW),),
         outputs=outputs,
     )
-    provenance = Provenance("tests", sha256_hex(model), {}, {"onnx": onnx.__version__}, "2026-11-23T00:00:00Z", "UNJUDGED")
+    provenance = Provenance(
+        "tests", sha256_hex(model), {}, {"onnx": onnx.__version__}, "2026-11-23T00:00:00Z", "UNJUDGED"
+    )
     return Manifest("tiny", "1.0.0", task, (variant,), PREPROCESS, decode, (), provenance, ())
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from edgewright.optimize.contract import Measured
 from edgewright.optimize.evaluate.coco import as_truth, compare_precision
 from edgewright.optimize.evaluate.intervals import measured_ratio, measured_share
+from edgewright.runtime.overlap import iou_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ __all__ = [
     "FrameMatch",
     "TopAgreement",
     "box_agreement",
-    "iou_matrix",
     "match_frame",
     "top_agreement",
 ]
@@ -117,25 +117,6 @@ class TopAgreement:
     score_rmse: Measured
     frames: int
     differing: tuple[int, ...]
-
-
-def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Intersection over union of every box with every box.
-
-    Args:
-        first: (n, 4) xyxy.
-        second: (m, 4) xyxy.
-
-    Returns:
-        (n, m) in 0..1; empty boxes overlap with nothing.
-    """
-    a, b = first.astype(np.float64)[:, None, :], second.astype(np.float64)[None, :, :]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    shared = sides[..., 0] * sides[..., 1]
-    areas = [np.prod(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None), axis=-1) for boxes in (a, b)]
-    union = areas[0] + areas[1] - shared
-    overlap: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return overlap
 
 
 def match_frame(float_: Detections, int8: Detections, threshold: float) -> FrameMatch:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.runtime.overlap import iou_matrix
 from edgewright.runtime.tracking.assignment import assign_gated
 from edgewright.runtime.tracking.kalman import BoxFilter, Noise
-from edgewright.runtime.overlap import iou_matrix
 from edgewright.runtime.types import Tracks
 
 if TYPE_CHECKING:
