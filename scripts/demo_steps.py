@@ -217,7 +217,7 @@ def table(figures: dict[str, Any], out: Path) -> str:
             f"{kept[0]:.1%} [{kept[1]:.1%} to {kept[2]:.1%}] on {figures['agreement_frames']} unlabelled frames",
         ),
         ("frames, tracks", f"{figures['frames']} frames at {figures['fps']:.0f} a second, {figures['tracks']} tracks"),
-        ("capture to result", f"p50 {figures['p50_ms']:.1f} ms, p95 {figures['p95_ms']:.1f} ms"),
+        ("frame to result", f"p50 {figures['p50_ms']:.1f} ms, p95 {figures['p95_ms']:.1f} ms"),
         ("events", f"{figures['events_emitted']} emitted = {figures['events_in_database']} in the database"),
         ("time", f"{figures['seconds']:.0f} s in all, on {figures['machine']}"),
     ]
