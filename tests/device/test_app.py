@@ -36,7 +36,7 @@ def test_a_clip_gives_events_a_video_and_figures(clip: Path, detector: Path, tmp
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["zone_count", "run_summary"]
     event = lines[0]
-    assert event["data"] == {"zone": "frame", "count": 1, "previous": 0, "track_ids": [1]}
+    assert event["data"] == {"zone": "view", "count": 1, "previous": 0, "track_ids": [1]}
     # Seen from frame 8 on, an identity from its second frame on, a count once that held for three.
     assert (event["camera"], event["frame_index"], event["media_time"]) == ("gate", 11, 1.1)
     assert event["time_quality"] == "file"

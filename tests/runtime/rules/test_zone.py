@@ -43,7 +43,7 @@ def test_a_count_is_told_once_it_holds() -> None:
         (0, 2, 7),
     ]
     assert events[0].kind == "zone_count"
-    assert events[0].data["zone"] == "frame"
+    assert events[0].data["zone"] == "view"
     assert events[0].data["track_ids"] == [1, 2]
     assert events[1].data["track_ids"] == []
 

@@ -79,7 +79,7 @@ class Zone:
         return np.asarray(np.array(self.corners, np.float64) * factor)
 
 
-WHOLE_FRAME = Zone("frame", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+WHOLE_FRAME = Zone("view", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 
 
 def parse_zone(text: str, min_frames: int = 3) -> Zone:
