@@ -108,7 +108,7 @@ def choose_clip(samples: Path) -> Clip:
 def edgewright(*words: str | Path, capture: bool = False, fine: tuple[int, ...] = (0,)) -> str:
     """Prints and runs one command of ours; ends the demo unless its exit code is one of ``fine``."""
     line = [str(word) for word in words]
-    print("      $ edgewright " + shlex.join(shorter(word) for word in line), flush=True)
+    print("      $ .venv/bin/edgewright " + shorter(shlex.join(line)), flush=True)
     command = [sys.executable, "-m", "edgewright.cli.main", *line]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE if capture else None, text=True, check=False)
     if done.returncode not in fine:
@@ -141,7 +141,7 @@ def ingest(out: Path) -> Iterator[str]:
     """Step 5: the cloud side as a process of its own; gives the broker's URL, ends with a summary."""
     ready = out / "ready"
     words = ["ingest", "--db", f"sqlite:///{out / 'fleet.db'}", "--port", "0", "--ready-file", str(ready), "--json"]
-    print("      $ edgewright " + shlex.join(shorter(word) for word in words), flush=True)
+    print("      $ .venv/bin/edgewright " + shorter(shlex.join(words)), flush=True)
     with (out / "ingest.json").open("w", encoding="utf-8") as summary:
         process = subprocess.Popen([sys.executable, "-m", "edgewright.cli.main", *words], cwd=ROOT, stdout=summary)
         try:

@@ -64,6 +64,30 @@ def test_an_npz_bomb_is_refused_by_its_declaration() -> None:
         read_npz(buffer.getvalue(), "golden.npz")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_rare_packings_are_refused(method: int) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("a.npy", npy_bytes(np.zeros(9)))
+    with pytest.raises(IntegrityError, match="packed in a way"):
+        read_npz(buffer.getvalue(), "golden.npz")
+
+
+def test_damaged_packing_is_refused() -> None:
+    data = bytearray(npz_bytes({"a": np.arange(10_000, dtype=np.float64)}))
+    start = data.index(b"a.npy") + 5
+    for step in range(0, 3000, 7):
+        changed = bytearray(data)
+        changed[start + step] ^= 0xFF
+        try:
+            read_npz(bytes(changed), "golden.npz")
+        except IntegrityError:
+            continue
+    data[start : start + 400] = b"\xff" * 400
+    with pytest.raises(IntegrityError):
+        read_npz(bytes(data), "golden.npz")
+
+
 def test_golden_round_trip_keeps_names_with_slashes() -> None:
     frame = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     answer = {"Model/out:0": np.ones((1, 2), np.float32)}

@@ -102,6 +102,18 @@ def test_one_changed_byte_in_place_in_the_file_is_found(tmp_path: Path) -> None:
             open_bundle(path)
 
 
+@pytest.mark.parametrize("where", ["before", "after", "between"])
+def test_bytes_that_belong_to_no_file_are_refused(tmp_path: Path, where: str) -> None:
+    path = write_detector(tmp_path / "x.edge")
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    cut = {"before": 0, "after": len(data), "between": start}[where]
+    path.write_bytes(data[:cut] + b"x" + data[cut:])
+    with pytest.raises(IntegrityError, match="altered"):
+        open_bundle(path)
+
+
 @pytest.mark.parametrize("keep", [0, 10, 200, 0.3, 0.7, 0.999])
 def test_a_truncated_file_is_refused(tmp_path: Path, keep: float) -> None:
     path = write_detector(tmp_path / "x.edge")
@@ -135,7 +147,7 @@ def test_paths_that_leave_the_bundle_are_refused(tmp_path: Path, name: str) -> N
     manifest = json.loads(content["manifest.json"])
     manifest["files"].append({"path": name, "bytes": 1, "sha256": sha256_hex(b"x")})
     put(path, sealed(manifest, content))
-    with pytest.raises(ManifestError, match="file path"):
+    with pytest.raises(ManifestError, match="file path|printable"):
         open_bundle(path)
     manifest["files"].pop()
     put(path, {**sealed(manifest, content), name: b"x"})
@@ -190,6 +202,16 @@ def test_duplicate_members_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("golden.npz", b"second")
     with pytest.raises(IntegrityError, match=r"golden\.npz is there twice"):
+        open_bundle(path)
+
+
+def test_a_manifest_with_very_many_files_is_refused_at_once(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "x.edge")
+    content = members(path)
+    manifest = json.loads(content["manifest.json"])
+    manifest["files"] = [{"path": f"f{i}", "bytes": 1, "sha256": "0" * 64} for i in range(20_000)]
+    put(path, sealed(manifest, content))
+    with pytest.raises(ManifestError, match="lists 20000 files"):
         open_bundle(path)
 
 
@@ -255,8 +277,7 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.edge", "x"])
-def test_a_full_disk_leaves_nothing_half_written(name: str) -> None:
-    # /dev/full cannot hold a folder, so the smallest real full disk is a place where nobody may create files.
+def test_where_no_file_can_be_made_there_is_one_error(name: str) -> None:
     manifest, payload = detector_parts()
     with pytest.raises(OutputError, match="cannot write"):
         write_bundle(Path("/proc/self") / name, manifest, payload)

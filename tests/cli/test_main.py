@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from bundles import detector_parts, write_detector
 
+from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.writer import write_bundle
 from edgewright.cli.main import VERBS, main
 
@@ -24,10 +24,12 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert f"edgewright {verb} " in capsys.readouterr().out.split("example", 1)[1]
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"ingest"}))
-def test_every_verb_but_the_server_speaks_json(verb: str) -> None:
-    module = importlib.import_module(f"edgewright.cli.{verb}")
-    assert "--json" in Path(str(module.__file__)).read_text(encoding="utf-8")
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_speaks_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [verb, "list"] if verb == "profiles" else [verb]
+    with pytest.raises(SystemExit):
+        main([*words, "--help"])
+    assert "--json" in capsys.readouterr().out
 
 
 def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,11 +78,28 @@ def test_verify_names_the_altered_file_with_exit_code_2(tmp_path: Path, capsys: 
 def test_verify_fails_where_the_answers_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest, payload = detector_parts()
     assert manifest.golden is not None
-    wrong = replace(manifest.golden, tolerance={})
+    wrong = replace(manifest.golden, tolerance=dict.fromkeys(manifest.golden.tolerance, 0.0))
     other = replace(manifest, preprocess=replace(manifest.preprocess, scale=0.007), golden=wrong)
     write_bundle(tmp_path / "d.edge", other, payload)
     assert main(["verify", str(tmp_path / "d.edge")]) == 3
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_verify_says_when_the_contract_was_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest, payload = detector_parts()
+    failed = replace(manifest, provenance=replace(manifest.provenance, verdict="FAIL"))
+    write_bundle(tmp_path / "d.edge", failed, payload)
+    assert main(["verify", str(tmp_path / "d.edge")]) == 0
+    assert "contract ended FAIL" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "d.edge"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+
+
+def test_an_unknown_flag_is_answered_with_the_verbs_own_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "x.edge", "--nonsense"])
+    assert stop.value.code == 2
+    assert "usage: edgewright verify" in capsys.readouterr().err
 
 
 def test_verify_without_golden_vectors_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +107,32 @@ def test_verify_without_golden_vectors_is_inconclusive(tmp_path: Path, capsys: p
     write_bundle(tmp_path / "d.edge", replace(manifest, golden=None), payload)
     assert main(["verify", str(tmp_path / "d.edge")]) == 4
     assert "no golden vectors" in capsys.readouterr().out
+
+
+def test_verify_refuses_golden_vectors_that_leave_something_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, payload = detector_parts()
+    golden = read_golden(payload["golden.npz"])
+    (name,) = golden.outputs
+    without_scores = [{"boxes": answer["boxes"]} for answer in golden.outputs[name]]
+    uneven = [golden.outputs[name][0], {"boxes": golden.outputs[name][1]["boxes"]}]
+    for answers in ({}, {name: without_scores}, {name: uneven}, {"other": golden.outputs[name]}):
+        changed = {**payload, "golden.npz": write_golden(golden.frames, answers)}
+        write_bundle(tmp_path / "d.edge", manifest, changed)
+        assert main(["verify", str(tmp_path / "d.edge")]) == 2
+        assert "golden.npz" in capsys.readouterr().err
+
+
+def test_verify_looks_at_every_variant(tmp_path: Path) -> None:
+    manifest, payload = detector_parts()
+    assert manifest.golden is not None
+    (variant,) = manifest.variants
+    both = (replace(variant, name="unproven"), variant)
+    tolerance = {f"{v.name}/{o.name}": 1e-4 for v in both for o in v.outputs}
+    golden = replace(manifest.golden, tolerance=tolerance)
+    write_bundle(tmp_path / "d.edge", replace(manifest, variants=both, golden=golden), payload)
+    assert main(["verify", str(tmp_path / "d.edge")]) == 2
 
 
 @pytest.mark.parametrize("verb", ["inspect", "verify"])
@@ -103,6 +148,24 @@ def test_output_into_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     command = f"{sys.executable} -m edgewright.cli.main inspect {path} --json | head -c 1 >/dev/null"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def test_output_onto_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    command = f"{sys.executable} -m edgewright.cli.main inspect {path} --json > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "100000", "two", "9" * 5000])
+def test_threads_are_bounded(threads: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", str(path), "--threads", threads])
+    assert stop.value.code == 2
+    assert "is no number of threads" in capsys.readouterr().err
 
 
 def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

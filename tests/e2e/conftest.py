@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,9 +29,17 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     out = tmp_path_factory.mktemp("demo")
     command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Demo(out, json.loads((out / "figures.json").read_text(encoding="utf-8")), done.stdout)
+    # A session of its own, so that nothing it started outlives a test run that is cut short.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        text, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == 0, text
+    return Demo(out, json.loads((out / "figures.json").read_text(encoding="utf-8")), text)
 
 
 @pytest.fixture(scope="session")

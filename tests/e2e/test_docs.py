@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from conftest import Demo
 
+# The first test runs the whole demo in its fixture; the bound is there to end a hang.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
 RUN = re.compile(r"(edgewright|python|scripts/samples|sqlite3) ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,10 @@ def read_npz(data: bytes, name: str) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
+            odd = [m.filename for m in members if m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)]
+            if odd:
+                msg = f"{name}: {odd[0]} is packed in a way that is not read; stored and deflated members are"
+                raise IntegrityError(msg)
             total = sum(member.file_size for member in members)
             if total > _MAX_NPZ_BYTES or len(members) > _MAX_NPZ_MEMBERS:
                 msg = f"{name} declares {total} bytes in {len(members)} arrays; at most {_MAX_NPZ_BYTES} are read"
@@ -104,7 +109,7 @@ def read_npz(data: bytes, name: str) -> dict[str, NDArray[Any]]:
                 member.filename.removesuffix(".npy"): read_npy(_read_member(archive, member, name), member.filename)
                 for member in members
             }
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         msg = f"{name} is not a readable .npz file: {error}"
         raise IntegrityError(msg) from error
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["atomic_directory", "atomic_path", "write_bytes", "write_text"]
 
@@ -44,11 +44,9 @@ def _cannot_write(target: Path, error: OSError) -> OutputError:
     )
 
 
-def _default_mode() -> int:
-    """The mode a plain ``open(..., "w")`` would give: temporary files are born private."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _beside(target: Path) -> Path:
+    """A name in the target's folder that nobody uses, with its suffix."""
+    return target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
 
 
 @contextlib.contextmanager
@@ -67,12 +65,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary = _beside(target)
+        temporary.touch(exist_ok=False)  # with the permissions any new file gets here
         yield temporary
         _fsync_file(temporary)
-        temporary.chmod(_default_mode())
         temporary.replace(target)
         _fsync_directory(target.parent)
     except OSError as error:
@@ -100,12 +96,12 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = _beside(target)
+        temporary.mkdir()
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
                 _fsync_file(path)
-        temporary.chmod(0o777 & _default_mode() | 0o111)
         _swap_directory(temporary, target)
         _fsync_directory(target.parent)
     except OSError as error:
@@ -119,15 +115,14 @@ def _swap_directory(new: Path, target: Path) -> None:
     if not target.exists():
         new.rename(target)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(aside / "old")
+    aside = _beside(target)
+    target.rename(aside)
     try:
         new.rename(target)
     except OSError:
-        (aside / "old").rename(target)
+        aside.rename(target)
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_bytes(target: Path, data: bytes) -> None:

@@ -121,8 +121,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def _wrong(where: str, wanted: str, value: Any) -> ManifestError:
-    seen = repr(value)
-    return ManifestError(f"{where} must be {wanted}, found {seen[:80]}")
+    return ManifestError(f"{where} must be {wanted}, found {ascii(value)[:80]}")
 
 
 def _decode_head(value: Any, where: str) -> Any:
@@ -195,6 +194,10 @@ def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
         if not math.isfinite(number):
             raise _wrong(where, "a finite number", value)
         return number
-    if kind in (int, str) and isinstance(value, kind) and not isinstance(value, bool):
+    if kind is str and isinstance(value, str):
+        if not value.isprintable():  # control characters reach terminals, lone surrogates reach nothing
+            raise _wrong(where, "a text of printable characters", value)
+        return value
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     raise _wrong(where, {int: "an integer", float: "a number", str: "a text"}.get(kind, str(kind)), value)

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from edgewright.bundle.errors import BundleError, IntegrityError, ManifestError
-from edgewright.bundle.rules import check_path
+from edgewright.bundle.rules import MAX_FILES, check_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Container", "DirectoryContainer", "ZipContainer", "open_container"]
+# Sizes of the fixed parts of a zip (APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16).
+_LOCAL_BYTES = 30
+_CENTRAL_BYTES = 46
+_END_BYTES = 22
 
-_MAX_FILES = 1000
+__all__ = ["Container", "DirectoryContainer", "ZipContainer", "open_container"]
 
 
 class Container(Protocol):
@@ -46,8 +50,9 @@ def open_container(path: Path) -> Container:
     """
     try:
         mode = path.stat().st_mode
-    except OSError as error:
-        msg = f"cannot read bundle {path}: {error.strerror}; give a bundle directory or an .edge file"
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        reason = error.strerror if isinstance(error, OSError) else error
+        msg = f"cannot read bundle {path}: {reason}; give a bundle directory or an .edge file"
         raise BundleError(msg) from error
     if stat.S_ISDIR(mode):
         return DirectoryContainer(path)
@@ -96,8 +101,8 @@ class DirectoryContainer:
         else:
             msg = f"bundle {self._root}: {name} is a link or a special file, bundles hold plain files only"
             raise IntegrityError(msg)
-        if len(sizes) + len(pending) > _MAX_FILES:
-            msg = f"{self._root} holds more than {_MAX_FILES} files: not a bundle"
+        if len(sizes) + len(pending) > MAX_FILES + 2:
+            msg = f"{self._root} holds more than {MAX_FILES} files: not a bundle"
             raise IntegrityError(msg)
 
     def open(self, name: str) -> BinaryIO:
@@ -122,7 +127,7 @@ class ZipContainer:
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            msg = f"{path} is not an .edge file or was cut short: {error}"
+            msg = f"{path} is not an .edge file, or was altered or cut short; fetch the bundle again"
             raise IntegrityError(msg) from error
         try:
             self._members = self._list()
@@ -134,7 +139,7 @@ class ZipContainer:
     def _list(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}
         infos = self._archive.infolist()
-        if len(infos) > _MAX_FILES:
+        if len(infos) > MAX_FILES + 2:
             msg = f"{self._path} holds {len(infos)} members: not a bundle"
             raise IntegrityError(msg)
         for member in infos:
@@ -146,14 +151,33 @@ class ZipContainer:
                 msg = f"{self._path}: member {name} {problem}"
                 raise IntegrityError(msg)
             members[name] = member
+        self._check_cover(infos)
         return members
+
+    def _check_cover(self, infos: list[zipfile.ZipInfo]) -> None:
+        """Refuses bytes that belong to no member: a prefix, a gap or a tail is nobody's content and in no digest."""
+        ordered = sorted(infos, key=lambda member: member.header_offset)
+        listing = sum(_CENTRAL_BYTES + len(m.orig_filename.encode()) + len(m.extra) + len(m.comment) for m in infos)
+        with self._path.open("rb") as stream:
+            place = 0
+            for member in ordered:
+                stream.seek(member.header_offset)
+                header = stream.read(_LOCAL_BYTES)
+                if member.header_offset != place or len(header) != _LOCAL_BYTES:
+                    break
+                place += _LOCAL_BYTES + sum(struct.unpack("<HH", header[26:30])) + member.compress_size
+            else:
+                place += listing + _END_BYTES
+        if place != self._path.stat().st_size:
+            msg = f"{self._path} was altered: it holds bytes that belong to no file in it; fetch the bundle again"
+            raise IntegrityError(msg)
 
     def open(self, name: str) -> BinaryIO:
         """Opens a member."""
         try:
             return self._archive.open(self._members[name])  # type: ignore[return-value]
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-            msg = f"{self._path}: cannot read {name}: {error}"
+            msg = f"{self._path}: {name} was altered: its place in the file cannot be read; fetch the bundle again"
             raise IntegrityError(msg) from error
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ The tree (other portions hang their own trees under ``EdgewrightError``)::
 
     EdgewrightError            exit code 2 unless a subclass says otherwise
     +-- MissingExtraError      exit code 5: a package or tool is not installed
+    +-- BrokenPackageError     exit code 5: it is installed and cannot be loaded
     +-- OutputError            the result could not be written (full disk, no permission)
     +-- BundleError
         +-- ManifestError      manifest.json says something it must not say
@@ -18,6 +19,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
+    "BrokenPackageError",
     "BundleError",
     "EdgewrightError",
     "ExitCode",
@@ -26,6 +28,7 @@ __all__ = [
     "MissingExtraError",
     "OutputError",
     "SchemaVersionError",
+    "import_problem",
 ]
 
 
@@ -64,6 +67,32 @@ class MissingExtraError(EdgewrightError):
         """
         super().__init__(f"{what}; install it with: pip install 'edgewright[{extra}]'")
         self.extra = extra
+
+
+class BrokenPackageError(EdgewrightError):
+    """A package is installed and cannot be loaded: the wrong build, or a system library is missing."""
+
+    exit_code = ExitCode.MISSING_EXTRA
+
+
+def import_problem(error: ImportError, package: str, what: str, extra: str) -> EdgewrightError:
+    """What to raise when importing an optional package failed.
+
+    A missing ``libgomp`` on a small board must not read as "onnxruntime is not installed".
+
+    Args:
+        error: What the import raised.
+        package: The top-level module that was wanted.
+        what: The work that needs it, for example ``running an .onnx model``.
+        extra: Name of the edgewright extra that brings it.
+    """
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package:
+        return MissingExtraError(f"{what} needs {package}, which is not installed", extra)
+    reason = " ".join(str(error).split())
+    return BrokenPackageError(
+        f"{what} needs {package}, which is installed but cannot be loaded: {reason}; mend what it names, or install "
+        f"the package again"
+    )
 
 
 class OutputError(EdgewrightError):

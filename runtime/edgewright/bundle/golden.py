@@ -20,6 +20,7 @@ __all__ = ["GoldenVectors", "read_golden", "write_golden"]
 _FRAME = "frame"
 _OUTPUT = "output"
 _FRAME_AXES = 3
+_CHANNELS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def read_golden(data: bytes, name: str = "golden.npz") -> GoldenVectors:
             msg = f"{name} holds an unknown array {key!r}"
             raise IntegrityError(msg)
         if kind == _FRAME:
-            if value.ndim != _FRAME_AXES or value.dtype != np.uint8:
+            if value.ndim != _FRAME_AXES or value.shape[2] != _CHANNELS or value.dtype != np.uint8:
                 msg = f"{name}: frame {index} has shape {value.shape} of {value.dtype}, expected (H, W, 3) uint8"
                 raise IntegrityError(msg)
             frames[int(index)] = value
@@ -78,7 +79,8 @@ def read_golden(data: bytes, name: str = "golden.npz") -> GoldenVectors:
             variant, _, output = rest.partition("/")
             answers.setdefault(variant, {}).setdefault(int(index), {})[output] = value
     wanted = set(range(len(frames)))
-    if set(frames) != wanted or any(set(rows) != wanted for rows in answers.values()):
+    uneven = any(len({frozenset(row) for row in rows.values()}) > 1 for rows in answers.values())
+    if uneven or set(frames) != wanted or any(set(rows) != wanted for rows in answers.values()):
         msg = f"{name}: frames and outputs do not belong together"
         raise IntegrityError(msg)
     return GoldenVectors(

@@ -38,7 +38,7 @@ __all__ = ["Bundle", "open_bundle"]
 
 _MAX_MANIFEST_BYTES = 8 << 20
 _MAX_DIGEST_BYTES = 200
-_MAX_TOTAL_BYTES = 8 << 30
+_MAX_FILE_BYTES = 2 << 30  # what a protobuf, and so an ONNX file, can hold
 
 
 class Bundle:
@@ -170,9 +170,9 @@ def _check_listing(container: Container, manifest: Manifest, path: Path) -> None
     if foreign:
         msg = f"bundle {path}: {foreign[0]} is not declared in {MANIFEST_FILE}"
         raise IntegrityError(msg)
-    total = sum(entry.bytes for entry in manifest.files)
-    if total > _MAX_TOTAL_BYTES:
-        msg = f"bundle {path}: declares {total} bytes, at most {_MAX_TOTAL_BYTES} are read"
+    largest = max(manifest.files, key=lambda entry: entry.bytes)
+    if largest.bytes > _MAX_FILE_BYTES:
+        msg = f"bundle {path}: {largest.path} declares {largest.bytes} bytes, at most {_MAX_FILE_BYTES} are read"
         raise IntegrityError(msg)
 
 

@@ -10,12 +10,14 @@ from edgewright.bundle.errors import ManifestError
 from edgewright.bundle.manifest import ResizeMode, SsdDecode, Task
 
 if TYPE_CHECKING:
-    from edgewright.bundle.manifest import FileEntry, Manifest, Preprocess, Variant
+    from edgewright.bundle.manifest import FileEntry, Golden, Manifest, Preprocess, Variant
 
-__all__ = ["DIGEST_FILE", "MANIFEST_FILE", "check_manifest", "check_path"]
+__all__ = ["DIGEST_FILE", "MANIFEST_FILE", "MAX_FILES", "check_manifest", "check_path"]
 
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.json.sha256"
+
+MAX_FILES = 1000
 
 _MAX_PATH = 200
 _MAX_SIDE = 16384
@@ -59,19 +61,19 @@ def check_manifest(manifest: Manifest) -> None:
     _check_preprocess(manifest.preprocess)
     _check_decode(manifest, entries)
     if manifest.golden is not None:
-        _require(
-            manifest.golden.file in entries, f"manifest.golden.file {manifest.golden.file!r} is not in manifest.files"
-        )
+        _check_golden(manifest, manifest.golden, entries)
 
 
 def _check_files(manifest: Manifest) -> dict[str, FileEntry]:
+    _require(len(manifest.files) <= MAX_FILES, f"manifest.files lists {len(manifest.files)} files, at most {MAX_FILES}")
     entries: dict[str, FileEntry] = {}
+    folded: set[str] = set()
     for entry in manifest.files:
         check_path(entry.path)
         _require(entry.path not in {MANIFEST_FILE, DIGEST_FILE}, f"manifest.files must not list {entry.path}")
         # Two names that differ in case only are one file on some file systems.
-        folded = entry.path.lower()
-        _require(folded not in {p.lower() for p in entries}, f"manifest.files lists {entry.path!r} twice")
+        _require(entry.path.lower() not in folded, f"manifest.files lists {entry.path!r} twice")
+        folded.add(entry.path.lower())
         _require(entry.bytes >= 0, f"manifest.files: {entry.path!r} has a negative size")
         _require(is_sha256_hex(entry.sha256), f"manifest.files: {entry.path!r} has no valid sha256")
         entries[entry.path] = entry
@@ -95,6 +97,16 @@ def _check_variant(variant: Variant, entries: dict[str, FileEntry]) -> None:
             f"{where}: tensor {tensor.name!r} needs scale and zero_point together",
         )
         _require(tensor.scale is None or tensor.scale > 0, f"{where}: tensor {tensor.name!r}: scale must be positive")
+
+
+def _check_golden(manifest: Manifest, golden: Golden, entries: dict[str, FileEntry]) -> None:
+    _require(golden.file in entries, f"manifest.golden.file {golden.file!r} is not in manifest.files")
+    _require(golden.count >= 1, f"manifest.golden.count {golden.count} must be at least 1")
+    wanted = {f"{variant.name}/{output.name}" for variant in manifest.variants for output in variant.outputs}
+    odd = sorted(wanted ^ set(golden.tolerance))
+    _require(not odd, f"manifest.golden.tolerance must name every variant/output just once; look at {odd[:1]}")
+    for key, tolerance in golden.tolerance.items():
+        _require(tolerance >= 0, f"manifest.golden.tolerance of {key} must not be negative")
 
 
 def _check_preprocess(pre: Preprocess) -> None:

@@ -14,7 +14,7 @@ import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from edgewright.bundle.errors import EdgewrightError, ExitCode
+from edgewright.bundle.errors import EdgewrightError, ExitCode, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,13 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments)
-    args = parser.parse_args(arguments)
+    parser, verbs = _parser(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:  # said by the verb's own parser, whose usage helps
+        verbs.get(args.verb, parser).error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.verb is None:
         parser.print_help()
         return ExitCode.BAD_INPUT
     try:
-        return int(_module(args.verb).run(args))
+        return _run(args.verb, args)
     except EdgewrightError as error:
         print(f"edgewright {args.verb}: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -73,11 +75,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`edgewright inspect X | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return _BROKEN_PIPE
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def _run(verb: str, args: argparse.Namespace) -> int:
+    try:
+        code = int(_module(verb).run(args))
+        sys.stdout.flush()  # here, and not at exit, where a full disk behind `> FILE` would be a traceback
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None:  # a file that a verb works on: its own code should have said more
+            raise
+        _discard_output()
+        msg = f"cannot write the output: {error.strerror or error}"
+        raise OutputError(msg) from error
+    return code
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(
         prog="edgewright",
         description=_DESCRIPTION,
@@ -100,7 +121,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
             module = _module(verb)
             sub.epilog = module.EPILOG
             module.add_arguments(sub)
-    return parser
+    return parser, dict(verbs.choices)
 
 
 def _module(verb: str) -> _Verb:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode
+from edgewright.cli.arguments import threads_argument
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +23,7 @@ EPILOG = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("bundle", type=Path, help="bundle directory or .edge file")
-    parser.add_argument("--threads", type=int, default=1, help="engine threads (default 1)")
+    parser.add_argument("--threads", type=threads_argument, default=1, metavar="N", help="engine threads (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(report: VerifyReport) -> list[str]:
     lines = [f"{report.name} {report.version}: {report.files} files, every digest is right"]
+    if report.verdict in {"FAIL", "INCONCLUSIVE"}:
+        lines.append(f"  NOTE this bundle's contract ended {report.verdict}; see 'edgewright report'")
     lines += [_check_line(check) for check in report.checks]
     if not report.checks:
         lines.append("no golden vectors in this bundle: nothing shows that this machine computes the same")
@@ -60,6 +63,7 @@ def _as_json(report: VerifyReport) -> dict[str, object]:
         "name": report.name,
         "version": report.version,
         "digest": report.digest,
+        "verdict": report.verdict,
         "files": report.files,
         "ok": report.ok,
         "checks": [

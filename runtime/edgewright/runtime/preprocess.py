@@ -140,11 +140,12 @@ class Preprocessor:
         height, width = image.shape[:2]
         short = spec.crop_from or min(spec.width, spec.height)
         factor = short / min(height, width)
-        full_w, full_h = max(spec.width, round(width * factor)), max(spec.height, round(height * factor))
-        resized = _resize(image, np.empty((full_h, full_w, _CHANNELS), np.uint8))
-        left, top = (full_w - spec.width) // 2, (full_h - spec.height) // 2
-        cut = resized[top : top + spec.height, left : left + spec.width]
-        return cut, Placement(full_w / width, full_h / height, float(-left), float(-top), width, height)
+        # Only what the cut shows is scaled: of a panorama the whole would be gigabytes.
+        left, inner_w = _middle(width, spec.width / factor)
+        top, inner_h = _middle(height, spec.height / factor)
+        cut = _resize(image[top : top + inner_h, left : left + inner_w], self._fitted)
+        scale_x, scale_y = spec.width / inner_w, spec.height / inner_h
+        return cut, Placement(scale_x, scale_y, -left * scale_x, -top * scale_y, width, height)
 
     def _normalise(self, fitted: NDArray[np.uint8]) -> None:
         order = (0, 1, 2) if self._spec.color is ColorOrder.BGR else (2, 1, 0)
@@ -157,6 +158,12 @@ class Preprocessor:
             cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=self._reordered)
             fitted = self._reordered
         cv2.LUT(fitted, self._interleaved_table, dst=self.buffer[0])
+
+
+def _middle(length: int, wanted: float) -> tuple[int, int]:
+    """Start and length, in whole pixels, of the middle ``wanted`` of ``length``."""
+    inner = min(length, max(1, round(wanted)))
+    return (length - inner) // 2, inner
 
 
 def _resize(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.bundle.errors import IntegrityError
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.session import open_session
@@ -56,6 +57,7 @@ class VerifyReport:
         name: Of the bundle.
         version: Of the bundle.
         digest: SHA-256 of the manifest.
+        verdict: What became of the contract when the bundle was made.
         files: Number of files whose digest was checked.
         checks: One a variant and output; empty when the bundle carries no golden vectors.
     """
@@ -63,6 +65,7 @@ class VerifyReport:
     name: str
     version: str
     digest: str
+    verdict: str
     files: int
     checks: tuple[OutputCheck, ...]
 
@@ -93,15 +96,22 @@ def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
             golden = read_golden(bundle.read(manifest.golden.file), f"{path}: {manifest.golden.file}")
             for variant in manifest.variants:
                 checks += _check_variant(bundle, variant.name, golden, manifest.golden, threads)
-        return VerifyReport(manifest.name, manifest.version, bundle.digest, len(manifest.files) + 2, tuple(checks))
+        files = len(manifest.files) + 2  # the manifest and its digest
+        verdict = manifest.provenance.verdict
+        return VerifyReport(manifest.name, manifest.version, bundle.digest, verdict, files, tuple(checks))
 
 
 def _check_variant(
     bundle: Bundle, variant: str, golden: GoldenVectors, declared: Golden, threads: int
 ) -> list[OutputCheck]:
     answers = golden.outputs.get(variant, ())
-    if not answers:
-        return []
+    wanted = {output.name for output in bundle.manifest.variant(variant).outputs}
+    if len(golden.frames) != declared.count or any(set(answer) != wanted for answer in answers) or not answers:
+        msg = (
+            f"bundle {bundle.path}: {declared.file} does not hold {declared.count} frames with an answer of variant "
+            f"{variant!r} for each of its outputs; the bundle is incomplete, make it again"
+        )
+        raise IntegrityError(msg)
     session = open_session(bundle, variant, threads)
     differences = [
         _differences(session.raw(frame), answer) for frame, answer in zip(golden.frames, answers, strict=True)
@@ -112,7 +122,7 @@ def _check_variant(
             output,
             len(differences),
             float(np.max([row[output] for row in differences])),
-            declared.tolerance.get(f"{variant}/{output}", 0.0),
+            declared.tolerance[f"{variant}/{output}"],
         )
         for output in differences[0]
     ]

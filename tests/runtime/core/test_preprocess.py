@@ -97,6 +97,27 @@ def test_crop_takes_the_middle() -> None:
     assert out.min() == 255
 
 
+@given(st.integers(20, 300), st.integers(20, 300))
+def test_crop_shows_what_resizing_the_whole_would_show(width: int, height: int) -> None:
+    pre = Preprocess(ResizeMode.CROP, 16, 16, scale=1.0, crop_from=20)
+    y, x = np.mgrid[0:height, 0:width]
+    ramp = np.stack([x * 255 / width, y * 255 / height, x * 0], axis=-1).astype(np.uint8)
+    out, place = Preprocessor(pre, tensor(pre))(ramp)
+    factor = 20 / min(width, height)
+    wanted = np.array([(width - 16 / factor) / 2, (height - 16 / factor) / 2])
+    corner = place.to_frame(np.array([[0, 0, 16, 16]], np.float32))[0]
+    assert np.abs(corner[:2] - wanted).max() <= 1.0
+    # The ramps' middle lies in the middle: RGB planes, so x is the last and y the second.
+    assert abs(out[0, 2].mean() - 127) <= 4 + 255 / width
+    assert abs(out[0, 1].mean() - 127) <= 4 + 255 / height
+
+
+def test_crop_of_a_very_long_picture_takes_little_memory() -> None:
+    pre = Preprocess(ResizeMode.CROP, 224, 224, scale=1.0, crop_from=256)
+    out, _ = Preprocessor(pre, tensor(pre))(np.full((1, 50_000, 3), 7, np.uint8))
+    assert np.unique(out).tolist() == [7]
+
+
 def test_integers_without_scale_are_refused() -> None:
     pre = spec(ResizeMode.STRETCH)
     with pytest.raises(ModelMismatchError, match="needs scale"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bundles import (
     write_detector,
 )
 
+from edgewright.bundle.errors import import_problem
 from edgewright.bundle.manifest import Format, TensorSpec
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
@@ -108,12 +110,30 @@ def test_a_file_the_engine_refuses(model: bytes) -> None:
         OnnxBackend(model)
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime"),
+            r"not installed; .*edgewright\[onnx\]",
+        ),
+        (ImportError("libgomp.so.1: cannot open shared object file"), "cannot be loaded: libgomp"),
+        (ModuleNotFoundError("No module named 'flatbuffers'", name="flatbuffers"), "cannot be loaded: No module"),
+    ],
+)
+def test_a_missing_engine_and_a_broken_one_read_differently(error: ImportError, message: str) -> None:
+    problem = import_problem(error, "onnxruntime", "running an .onnx model", "onnx")
+    assert problem.exit_code == 5
+    assert re.search(message, str(problem))
+
+
 def test_engine_options_from_a_bundle_are_not_trusted() -> None:
     OnnxBackend(detector_onnx(), engine={DISABLED_OPTIMIZERS: ["WeightBiasQuantization"]})
     with pytest.raises(BackendError, match="does not know"):
         OnnxBackend(detector_onnx(), engine={"custom_op_library": "/tmp/evil.so"})
-    with pytest.raises(BackendError, match="list of names"):
-        OnnxBackend(detector_onnx(), engine={DISABLED_OPTIMIZERS: [3]})
+    for wrong in ([3], 5, None, "abc"):
+        with pytest.raises(BackendError, match="list of names"):
+            OnnxBackend(detector_onnx(), engine={DISABLED_OPTIMIZERS: wrong})
 
 
 def test_feeds_of_the_wrong_shape_are_refused() -> None:

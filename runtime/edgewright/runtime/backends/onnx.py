@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.bundle.errors import MissingExtraError
+from edgewright.bundle.errors import import_problem
 from edgewright.bundle.manifest import TensorSpec
 from edgewright.runtime.errors import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -55,13 +55,13 @@ class OnnxBackend:
 
         Raises:
             MissingExtraError: onnxruntime is not installed.
+            BrokenPackageError: It is, and cannot be loaded.
             BackendError: The engine refuses the file.
         """
         try:
             import onnxruntime as ort
         except ImportError as error:
-            what = "running an .onnx model needs onnxruntime, which is not installed"
-            raise MissingExtraError(what, "onnx") from error
+            raise import_problem(error, "onnxruntime", "running an .onnx model", "onnx") from error
         self._session = _load(ort, model, threads, dict(engine or {}))
         self._inputs = tuple(_spec(node, "input") for node in self._session.get_inputs())
         self._outputs = tuple(_spec(node, "output") for node in self._session.get_outputs())
@@ -112,8 +112,8 @@ def _load(ort: Any, model: bytes, threads: int, engine: dict[str, Any]) -> Any:
     if unknown:
         msg = f"the variant asks for engine option {unknown[0]!r}, which this version does not know; update edgewright"
         raise BackendError(msg)
-    disabled: Sequence[str] = engine.get(DISABLED_OPTIMIZERS, ())
-    if not all(isinstance(name, str) for name in disabled):
+    disabled: Any = engine.get(DISABLED_OPTIMIZERS, [])
+    if not isinstance(disabled, (list, tuple)) or not all(isinstance(name, str) for name in disabled):
         msg = f"engine option {DISABLED_OPTIMIZERS!r} must be a list of names, found {disabled!r}"
         raise BackendError(msg)
     ort.disable_telemetry_events()
