@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -10,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from conftest import Demo
+
+ROOT = Path(__file__).parents[2]
 
 # The first test runs the whole demo in its fixture; the bound is there to end a hang.
 pytestmark = pytest.mark.timeout(900)
@@ -58,3 +65,17 @@ def test_the_report_opens_without_a_network(demo: Demo) -> None:
     assert 'src="http' not in page
     assert "url(http" not in page
     assert page.count('src="data:image/') >= 2
+
+
+def test_without_the_street_clip_the_demo_uses_the_small_one(samples: Path, tmp_path: Path) -> None:
+    for name in ("frozen_inference_graph.pb", "carphone_pristine.mp4"):
+        (tmp_path / name).symlink_to(samples / name)
+    out = tmp_path / "out"
+    command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out)]
+    environment = {**os.environ, "EDGEWRIGHT_SAMPLES": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "using the small clip" in done.stdout
+    figures = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+    assert figures["frames"] == 120
+    assert figures["events_emitted"] == figures["events_in_database"] > 0
