@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
-from rtsp.camera import free_port
+from rtsp.camera import free_port, rtsp_camera
 
 from edgewright.bundle.errors import BundleError, OutputError
 from edgewright.device.app import run_camera
 from edgewright.device.config import load_config
 from edgewright.device.errors import DeviceConfigError
 from edgewright.runtime.errors import ModelMismatchError, RuleConfigError, SourceError, SourceUriError
+from edgewright.runtime.recorder import VideoFile
 from edgewright.runtime.testing import MemorySink
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def config(watched: Path | str, bundle: Path, **tables: dict[str, Any]) -> Any:
@@ -126,6 +128,42 @@ def test_a_clip_that_breaks_leaves_no_half_video_and_keeps_its_events(
         run_camera(config(cut, detector, output=output))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.avi", "events.jsonl"]
     assert "zone_count" in (tmp_path / "events.jsonl").read_text()
+
+
+def test_an_output_that_fails_at_the_end_leaves_the_others_whole(clip: Path, detector: Path, tmp_path: Path) -> None:
+    output = {"annotate": tmp_path / "seen.mp4", "events": Path("/dev/full")}
+    sync = {"device": "d1", "outbox": tmp_path / "o.sqlite"}
+    with pytest.raises(OutputError, match="cannot write events to /dev/full"):
+        run_camera(config(clip, detector, output=output, sync=sync))
+    left = sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock"))
+    assert left == ["o.sqlite", "seen.mp4"]  # no half-written video, no write-ahead log of an open outbox
+    assert int(cv2.VideoCapture(str(tmp_path / "seen.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 24
+    with contextlib.closing(sqlite3.connect(tmp_path / "o.sqlite")) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = str([database.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables])
+    assert "run_summary" in rows
+
+
+def test_a_video_that_fails_at_the_end_leaves_events_and_outbox_closed(
+    clip: Path, detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VideoFile, "_problem", lambda _: "the disk is full")
+    output = {"annotate": tmp_path / "seen.mp4", "events": tmp_path / "e.jsonl"}
+    before = set(threading.enumerate())
+    with pytest.raises(OutputError, match="the disk is full"):
+        run_camera(config(clip, detector, output=output, sync={"device": "d1", "outbox": tmp_path / "o.sqlite"}))
+    left = sorted(path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock"))
+    assert left == ["e.jsonl", "o.sqlite"]
+    assert "run_summary" in (tmp_path / "e.jsonl").read_text()
+    assert set(threading.enumerate()) <= before
+
+
+def test_a_camera_outlives_its_events_file(detector: Path) -> None:
+    with rtsp_camera() as camera:
+        output = {"events": Path("/dev/full")}
+        report = run_camera(config(camera.url, detector, output=output, source={"max_frames": 3}))
+    assert report.summary.frames_processed == 3
+    assert "cannot write events to /dev/full" in report.problems[0]
 
 
 @pytest.mark.parametrize(

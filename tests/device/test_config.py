@@ -45,7 +45,8 @@ def test_a_file_sets_and_flags_win(tmp_path: Path) -> None:
     assert (config.rules.track, config.rules.zones) == (False, ("door=0,0;1,0;1,1",))
     assert (config.sync.wanted, config.sync.device, config.sync.drain_s) == (True, "gate-1", 0.0)
     assert (config.output.events, config.output.annotate) == (Path("events.jsonl"), Path("out.mp4"))
-    assert "u:p" not in repr(config.sync)
+    assert "u:p" not in repr(config)
+    assert config.source.uri == "rtsp://u:p@cam/s"
 
 
 def test_nothing_is_fine_too() -> None:
@@ -69,12 +70,27 @@ def test_nothing_is_fine_too() -> None:
         ("[rules]\ntrack=1", "true or false"),
         ("[sync]\ndrain_s=-1", "0 or more"),
         ("[source", "not valid TOML"),
+        ("[source]\nfps=1" + "0" * 400, "fps = 10*... must be a number"),
+        ("[source]\nfps=1" + "0" * 5000, "not valid TOML"),
+        ("[source]\nfps=0x1" + "0" * 9000, "fps = a huge number must be a number"),
+        ("[source]\nfps=1e-320", "fps .* must lie within 0.001 to 1000"),
+        ("[source]\nstall_s=1e300", "stall_s .* must be 1000000000 seconds or less"),
+        ("[source]\nx=" + "[" * 10_000, "not valid TOML"),
+        ('[model]\nbundle="a\\u0000b"', "must be a path, not empty and without a NUL"),
+        ("[model]\nthreads=0", "threads = 0 must be larger than 0"),
+        ("[model]\nthreads=100000", r"threads = 100000 must be \d+ or less: four for each core"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(DeviceConfigError, match=says) as caught:
         load_config(write(tmp_path, text))
     assert "device.toml" in str(caught.value)
+
+
+def test_a_refusal_does_not_repeat_a_password(tmp_path: Path) -> None:
+    with pytest.raises(DeviceConfigError, match="must be a text") as caught:
+        load_config(write(tmp_path, '[source]\nuri = ["rtsp://bob:s3cret@cam/s"]'))
+    assert "s3cret" not in str(caught.value)
 
 
 def test_files_that_are_no_configuration(tmp_path: Path) -> None:

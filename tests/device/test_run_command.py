@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from rtsp.camera import free_port, rtsp_camera
 
+from edgewright.cli.arguments import threads_argument
 from edgewright.cli.main import main
+from edgewright.device.aside import Aside
 from edgewright.device.progress import Progress
 from edgewright.runtime.loop import CameraLoop, Watchers
 from edgewright.runtime.sources import SourceDown, SourceUp
@@ -21,6 +25,8 @@ from edgewright.runtime.testing import ListSource, ScriptedModel
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MOST_THREADS = 4 * (os.cpu_count() or 1)
 
 
 def test_a_run_ends_with_its_summary(clip: Path, detector: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,6 +138,71 @@ def test_progress_tells_of_a_camera_that_is_down() -> None:
     source = ListSource([frames[0], SourceDown(0.0, "no answer"), SourceUp(1.0, 1.0, 1), frames[1]], live=True)  # type: ignore[list-item]
     shown = watch(source, io.StringIO(), 1.0)
     assert shown.splitlines() == ["list: down: no answer", "list: up again"]
+
+
+def run_beside(stderr: int | None, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """`run` as a program of its own; a hang is ended after a minute, far beyond the two seconds it is to take."""
+    command = [sys.executable, "-m", "edgewright.cli.main", "run", *arguments, "--json"]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60, check=False)
+
+
+def test_a_pipe_that_nobody_reads_does_not_hold_the_camera_up(detector: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    camera = f"rtsp://127.0.0.1:{free_port()}/x"
+    try:
+        done = run_beside(writing, [str(detector), "--source", camera, "--duration", "2"])
+    finally:
+        os.close(writing)
+        os.close(reading)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["results"]["source_down"] >= 1
+
+
+def test_a_reader_of_the_progress_that_goes_away_changes_nothing(detector: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    camera = f"rtsp://127.0.0.1:{free_port()}/x"
+    try:
+        done = run_beside(writing, [str(detector), "--source", camera, "--duration", "2"])
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["results"]["source_down"] >= 1
+
+
+def test_aside_drops_what_cannot_be_written() -> None:
+    with Aside(None) as nowhere:
+        nowhere.write("lost")
+        assert not nowhere.isatty()
+    stream = Terminal()
+    with Aside(stream) as aside:
+        assert aside.isatty()
+        assert aside.write("one\n") == 4
+        aside.write("two\n")
+        aside.flush()
+    assert stream.getvalue() == "one\ntwo\n"
+    stream.close()
+    with Aside(stream) as closed:
+        closed.write("lost")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", str(MOST_THREADS + 1), "two", "1.5", "9" * 5000, "²", ""])
+def test_threads_that_cannot_be_meant_are_refused(
+    text: str, detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["run", str(detector), "--source", "0", f"--threads={text}"])
+    assert caught.value.code == 2
+    assert re.search(r"is no number of threads; give 1 to \d+", capsys.readouterr().err)
+
+
+def test_threads_up_to_four_for_each_core() -> None:
+    assert [threads_argument(text) for text in ("1", str(MOST_THREADS))] == [1, MOST_THREADS]
 
 
 def test_an_unreachable_broker_is_told_in_the_summary_and_is_no_failure(

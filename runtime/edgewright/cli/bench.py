@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode
+from edgewright.cli.arguments import threads_argument
 
 if TYPE_CHECKING:
     import argparse
@@ -26,24 +26,24 @@ examples:
 
 Each variant runs in a process of its own and they take turns; a bundle made with --keep-float gives the ratio, too.
 """
-_FRAMES_PER_BLOCK = 10
 _STAGES = ("preprocess", "inference", "decode", "total")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("bundle", type=Path, help="bundle directory or .edge file")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the engine (default 1)")
+    parser.add_argument(
+        "--threads", type=threads_argument, default=1, metavar="N", help="threads of the engine (default 1)"
+    )
     parser.add_argument("--runs", type=int, default=240, metavar="N", help="timed frames a variant (default 240)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
 
 
 def run(args: argparse.Namespace) -> int:
     """Times the bundle and prints what was found."""
-    from edgewright.runtime.bench import BenchSettings, bench_bundle
+    from edgewright.runtime.bench import bench_bundle, settings_for
 
-    blocks = max(2, math.ceil(args.runs / _FRAMES_PER_BLOCK))
-    settings = BenchSettings(threads=args.threads, blocks=blocks, frames_per_block=_FRAMES_PER_BLOCK)
+    settings = settings_for(args.runs, args.threads)
     on_block = None if args.json else _show_progress
     report = bench_bundle(args.bundle, settings, on_block=on_block)
     if args.json:
@@ -63,6 +63,8 @@ def _show_progress(done: int, total: int) -> None:
 
 
 def _lines(report: BenchReport) -> Iterator[str]:
+    from edgewright.runtime.bench import FRAMES_PER_BLOCK, MIN_PAIRS
+
     where = report.conditions
     width, height = where.frame_size
     load = "unknown" if where.load_before is None else f"{where.load_before:.2f}"
@@ -76,6 +78,12 @@ def _lines(report: BenchReport) -> Iterator[str]:
             row = times.stages[stage]
             yield f"  {stage:<12}{row.p50:>9.2f}{row.p95:>9.2f}{row.p99:>9.2f}"
     for ratio in report.ratios:
+        if ratio.pairs < MIN_PAIRS:
+            yield (
+                f"{ratio.variant} against {ratio.baseline}: {ratio.value:.2f} over {ratio.pairs} pairs of turns, too few "
+                f"to know the spread; --runs {MIN_PAIRS * FRAMES_PER_BLOCK} or more"
+            )
+            continue
         spread = f"[{ratio.low:.2f} to {ratio.high:.2f}] over {ratio.pairs} pairs of turns"
         if ratio.resolved:
             yield f"{ratio.variant} is {ratio.value:.2f} times as fast as {ratio.baseline} {spread}"

@@ -35,6 +35,7 @@ Without --broker a small broker is started on 127.0.0.1, for one machine and for
 """
 
 _POLL_S = 0.2
+_FIRST_CONTACT_S = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, metavar="N", help="of the started broker (default 1883, 0: a free one)")
     parser.add_argument("--client-id", default="edgewright-ingest", metavar="ID", help="MQTT client id (%(default)s)")
     parser.add_argument(
-        "--until-idle", type=_seconds, metavar="SECONDS", help="end when no message has come for this long"
+        "--until-idle",
+        type=_seconds,
+        metavar="SECONDS",
+        help="end when connected and no message has come for this long",
     )
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the broker's URL there once it is ready")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end, nothing else")
@@ -82,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"ingest: {shown} -> {args.db}; Ctrl-C ends it", flush=True)
         written = args.ready_file is None
+        began = time.monotonic()
         while not _finished(service, stop, args.until_idle):
+            if args.until_idle and not service.wait_ready(0):
+                _refuse_silence(time.monotonic() - began, args.until_idle, shown)
             if not written and service.wait_ready(0):
                 write_text(args.ready_file, shown + "\n")
                 written = True
@@ -93,7 +100,18 @@ def run(args: argparse.Namespace) -> int:
 def _finished(service: IngestService, stop: threading.Event, until_idle: float | None) -> bool:
     if stop.wait(_POLL_S):
         return True
-    return until_idle is not None and time.monotonic() - service.stats().last_message_at > until_idle
+    if until_idle is None or not service.wait_ready(0):
+        return False
+    return time.monotonic() - service.stats().last_message_at > until_idle
+
+
+def _refuse_silence(waited_s: float, until_idle: float, shown: str) -> None:
+    """Idle is who could have been sent something: without a broker that would say success after having done nothing."""
+    from edgewright.cloud import IngestError
+
+    patience = max(until_idle, _FIRST_CONTACT_S)
+    if waited_s > patience:
+        raise IngestError(f"no connection to {shown} within {patience:.0f} s; start that broker, or correct --broker")
 
 
 @contextlib.contextmanager
@@ -118,7 +136,7 @@ def _summary(service: IngestService, shown: str, args: argparse.Namespace) -> No
     stats = service.stats()
     total = count_events(args.db)
     if args.json:
-        names = ("messages", "stored", "duplicates", "rejected", "malformed", "mismatched", "failures")
+        names = ("messages", "stored", "duplicates", "conflicts", "rejected", "malformed", "mismatched", "failures")
         counts = {name: getattr(stats, name) for name in names}
         print(json.dumps({"broker": shown, "db": args.db, **counts, "events_in_database": total}))
         return

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import math
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import EdgewrightError, MissingExtraError
+from edgewright.cli.arguments import threads_argument
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Mapping
 
     from edgewright.optimize.pipeline import OptimizeRequest, OptimizeResult
@@ -31,6 +31,7 @@ same and carries the verdict.
 """
 
 _NUMBER = (int, float)
+_SHOWN = 80
 #: Everything a recipe may hold, by flag with underscores, and the type of its value there.
 RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "model": str,
@@ -68,7 +69,8 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
 }
 # Where a result goes does not determine what it is.
 _NOT_RECORDED = frozenset({"output", "report"})
-_FRAMES_PER_BLOCK = 10
+# A bundle travels: of these only the last part of the path goes into its provenance.
+_PATHS = frozenset({"model", "weights", "spec", "class_names", "calibrate", "labels", "images", "agree"})
 _DEFAULTS: Mapping[str, Any] = {"method": "minmax", "metric": "ap50", "threads": 1, "runs": 240, "version": "1"}
 _CLASSIFIER_KEYS = frozenset(
     {"class_names", "size", "resize", "color", "scale", "mean", "std", "crop_from", "activation", "top_k"}
@@ -171,14 +173,15 @@ def _request(values: Mapping[str, Any]) -> OptimizeRequest:
     from edgewright.optimize.data.plan import DataChoice
     from edgewright.optimize.pipeline import OptimizeRequest
     from edgewright.optimize.recipe import recipe_values
-    from edgewright.runtime.bench import BenchSettings
+    from edgewright.runtime.bench import settings_for
 
     limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}
     size = parse_bytes(str(values["max_size"])) if "max_size" in values else None
-    blocks = max(2, math.ceil(values["runs"] / _FRAMES_PER_BLOCK))
+    for key in (*sorted(_PATHS), *sorted(_NOT_RECORDED)):
+        _path(values.get(key))
     return OptimizeRequest(
         model=values["model"],
-        output=Path(values["output"]),
+        output=Path(values["output"]).expanduser(),
         data=DataChoice(
             calibrate=values["calibrate"],
             calibrate_every=values.get("calibrate_every"),
@@ -191,12 +194,12 @@ def _request(values: Mapping[str, Any]) -> OptimizeRequest:
         contract=Contract(**limits, max_size=size),
         metric=_choice(values, "metric", ("ap50", "ap")),
         method=RangeMethod(_choice(values, "method", [method.value for method in RangeMethod])),
-        timing=BenchSettings(threads=_positive(values, "threads"), blocks=blocks, frames_per_block=_FRAMES_PER_BLOCK),
+        timing=settings_for(values["runs"], _threads(values)),
         keep_float=bool(values.get("keep_float")),
         name=values.get("name"),
         version=values["version"],
         report=_path(values.get("report")),
-        recipe=recipe_values({key: value for key, value in values.items() if key not in _NOT_RECORDED}),
+        recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
     )
 
 
@@ -243,12 +246,16 @@ def _choice(values: Mapping[str, Any], key: str, allowed: list[str] | tuple[str,
     return value
 
 
-def _positive(values: Mapping[str, Any], key: str) -> int:
-    value: int = values[key]
-    if value < 1:
-        msg = f"--{key.replace('_', '-')} cannot be {value}; give a number from 1"
-        raise EdgewrightError(msg)
-    return value
+def _threads(values: Mapping[str, Any]) -> int:
+    try:
+        return threads_argument(str(values["threads"]))
+    except argparse.ArgumentTypeError as error:
+        msg = f"--threads: {error}"
+        raise EdgewrightError(msg) from error
+
+
+def _recorded(key: str, value: Any) -> Any:
+    return PurePath(value).name or value if key in _PATHS else value
 
 
 def _triple(values: Mapping[str, Any], key: str) -> tuple[float, float, float]:
@@ -268,7 +275,21 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
+    """A path as typed; one that no file system could hold is refused here, before any work."""
+    if text is None:
+        return None
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, (NotADirectoryError, PermissionError)):
+            return path  # whoever opens it says so in its own words
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        msg = f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}"
+        raise EdgewrightError(msg) from error
+    return path
 
 
 def _summary(result: OptimizeResult) -> Iterator[str]:

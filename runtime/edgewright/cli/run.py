@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import ExitCode
+from edgewright.cli.arguments import threads_argument
 
 if TYPE_CHECKING:
     import argparse
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from edgewright.device.app import RunReport
+    from edgewright.device.aside import Aside
 
-HELP = "watch a camera or a file with a bundle"
 EPILOG = """\
 sources: a video file, a folder of pictures, a camera number (0), /dev/videoN, rtsp://, rtsps://, http://, https://
 A camera that goes away is waited for; Ctrl-C or SIGTERM ends a run cleanly with its summary.
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--give-up", type=float, metavar="S", help="end with an error when a camera is away so long")
     model = parser.add_argument_group("model and rules")
     model.add_argument("--variant", help="which variant of the bundle (default: its first)")
-    model.add_argument("--threads", type=int, metavar="N", help="engine threads (default 1)")
+    model.add_argument("--threads", type=threads_argument, metavar="N", help="engine threads (default 1)")
     model.add_argument("--score", type=float, metavar="T", help="score from which a detection counts, 0..1")
     model.add_argument("--no-track", action="store_true", help="no identities")
     model.add_argument(
@@ -71,16 +72,16 @@ def run(args: argparse.Namespace) -> int:
     for name, value in _QUIET.items():  # before OpenCV loads: its libraries print every lost packet otherwise
         os.environ.setdefault(name, value)
     from edgewright.device.app import run_camera
+    from edgewright.device.aside import Aside
     from edgewright.device.config import load_config
     from edgewright.device.progress import Progress
 
-    logging.basicConfig(level=logging.WARNING, format="edgewright run: %(message)s", stream=sys.stderr)
     config = load_config(args.config, _flags(args))
-    with _signals() as stopped:
+    with _signals() as stopped, Aside(sys.stderr) as aside, _logging_to(aside):
         report = run_camera(
             config,
             stop=lambda: bool(stopped),
-            watch=lambda source: [Progress(source, sys.stderr, most=config.source.max_frames)],
+            watch=lambda source: [Progress(source, aside, most=config.source.max_frames)],
         )
     print(json.dumps(report.to_json()) if args.json else "\n".join(summary_lines(report)))
     return ExitCode.OK
@@ -103,6 +104,20 @@ def _flags(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         "sync": {"broker": args.broker, "device": args.device, "outbox": args.outbox, "drain_s": args.drain},
         "output": {"annotate": args.annotate, "events": args.events},
     }
+
+
+@contextlib.contextmanager
+def _logging_to(aside: Aside) -> Iterator[None]:
+    """Shows warnings for as long as the run lasts."""
+    handler = logging.StreamHandler(aside)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("edgewright run: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextlib.contextmanager

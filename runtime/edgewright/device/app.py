@@ -30,7 +30,7 @@ from edgewright.runtime.tracking import ByteTrack, ByteTrackConfig
 from edgewright.runtime.types import Event, TimeQuality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgewright.bundle.manifest import Manifest
     from edgewright.device.config import DeviceConfig, RuleSettings, SyncSettings
@@ -126,12 +126,11 @@ def run_camera(
             score_threshold=config.model.score,
         )
         try:
-            summary = loop.run(stop)
+            return outputs.finish(loop.run(stop))
         except BaseException as error:
             # What a camera showed until it was given up, or until Ctrl-C, is worth keeping; half a file is not.
             outputs.abandon(keep_video=source.live or isinstance(error, KeyboardInterrupt))
             raise
-        return outputs.finish(summary)
 
 
 class _Outputs:
@@ -162,29 +161,37 @@ class _Outputs:
         self.results: tuple[ResultSink, ...] = () if self._recorder is None else (self._recorder,)
 
     def finish(self, summary: RunSummary) -> RunReport:
-        """Ends every output well.
+        """Ends every output well, each whatever becomes of the others.
 
         Raises:
-            OutputError: One could not be written and the source was a file.
+            OutputError: One could not be written and the source was a file; the first if there were several.
         """
-        summary = self._tell(summary)
+        failed: list[Exception] = []
         drained: bool | None = None
         figures: dict[str, Any] | None = None
-        try:
-            if self._recorder is not None:
+        summary = self._tell(summary, failed)
+        if self._recorder is not None:
+            with _collected(failed):
                 self._recorder.close()
-            if self._lines is not None:
+        if self._lines is not None:
+            with _collected(failed):
                 self._lines.close()
-        finally:
-            if self._client is not None:
+        if self._client is not None:
+            with _collected(failed):
                 if self._settings.sync.broker is not None:
                     drained = self._client.drain(self._settings.sync.drain_s)
+            with _collected(failed):
                 self._client.close()
                 figures = asdict(self._client.stats())
+        if failed:
+            raise failed[0]
         return self._report(summary, figures, drained)
 
     def abandon(self, *, keep_video: bool = False) -> None:
-        """After an error: keeps the events, drops a video that is worth nothing. Raises nothing of its own."""
+        """After an error: keeps the events, drops a video that is worth nothing. Raises nothing of its own.
+
+        What is closed already stays as it is.
+        """
         if self._recorder is not None:
             with contextlib.suppress(Exception):  # the error that led here is the one to show
                 self._recorder.close(keep=keep_video)
@@ -195,7 +202,7 @@ class _Outputs:
             with contextlib.suppress(Exception):
                 self._client.close()
 
-    def _tell(self, summary: RunSummary) -> RunSummary:
+    def _tell(self, summary: RunSummary, failed: list[Exception]) -> RunSummary:
         """Sends the figures as the run's last event, itself counted."""
         kinds = {**summary.events, "run_summary": summary.events.get("run_summary", 0) + 1}
         summary = replace(summary, events=kinds)
@@ -204,7 +211,8 @@ class _Outputs:
         quality = TimeQuality.ARRIVAL if summary.live else TimeQuality.FILE
         event = Event("run_summary", summary.camera, -1, media_time, now, quality, summary.to_json())
         for sink in self.events:
-            sink.emit(event)
+            with _collected(failed):
+                sink.emit(event)
         return summary
 
     def _report(self, summary: RunSummary, figures: dict[str, Any] | None, drained: bool | None) -> RunReport:
@@ -228,6 +236,15 @@ class _Outputs:
         )
 
 
+@contextlib.contextmanager
+def _collected(failed: list[Exception]) -> Iterator[None]:
+    """Adds what the block raises to ``failed``."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - raised once the other outputs are closed
+        failed.append(error)
+
+
 def _required(value: Any, what: str, flag: str, key: str) -> Any:
     if value is None:
         message = f"{what} is needed: give {flag} or set {key} in the configuration file"
@@ -244,6 +261,7 @@ def _limits(config: DeviceConfig) -> LoopLimits:
     source = config.source
     return LoopLimits(
         max_age_s=source.max_age_s,
+        model_timeout_s=config.model.timeout_s,
         max_model_errors=config.model.max_errors,
         max_frames=source.max_frames,
         duration_s=source.duration_s,

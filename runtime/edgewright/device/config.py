@@ -31,6 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.device.errors import DeviceConfigError
+from edgewright.runtime.sources.uri import redact
+from edgewright.runtime.threads import most_threads
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,6 +53,7 @@ __all__ = [
 ]
 
 _LARGEST_FILE = 1 << 20
+_LONGEST_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class SourceSettings:
         duration_s: End after so long.
     """
 
-    uri: str | None = None
+    uri: str | None = field(default=None, repr=False)  # may hold a password
     name: str | None = None
     every: int = 1
     max_side: int | None = None
@@ -89,8 +92,9 @@ class ModelSettings:
     Attributes:
         bundle: Bundle directory or ``.edge`` file.
         variant: Variant of it; None takes the first.
-        threads: For the engine.
+        threads: For the engine, at most four for each core.
         score: Score from which a detection counts; None takes the bundle's.
+        timeout_s: A live frame that took the model longer has no answer.
         max_errors: So many failures in a row end the run.
     """
 
@@ -98,6 +102,7 @@ class ModelSettings:
     variant: str | None = None
     threads: int = 1
     score: float | None = None
+    timeout_s: float = 10.0
     max_errors: int = 30
 
 
@@ -172,9 +177,11 @@ _TABLES: dict[str, type[Any]] = {
     "output": OutputSettings,
 }
 _POSITIVE = {
-    "every", "max_side", "fps", "stall_s", "max_age_s", "give_up_s", "max_frames", "duration_s", "threads",
+    "every", "max_side", "fps", "stall_s", "max_age_s", "give_up_s", "max_frames", "duration_s", "threads", "timeout_s",
     "max_errors", "min_frames", "lost_s",
 }  # fmt: skip
+_LONGEST_S = 1e9  # more seconds than a condition variable can be asked to wait overflow in it
+_FPS_RANGE = (0.001, 1000.0)
 
 
 def load_config(path: Path | None, flags: Mapping[str, Mapping[str, Any]] | None = None) -> DeviceConfig:
@@ -219,7 +226,10 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror or error})"
         raise DeviceConfigError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        message = f"{path}: not valid TOML: nested too deeply"
+        raise DeviceConfigError(message) from error
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         message = f"{path}: not valid TOML: {error}"
         raise DeviceConfigError(message) from error
 
@@ -232,10 +242,10 @@ def _value(kind: type[Any], table: str, key: str, value: Any, where: str) -> Any
     wanted = known[key].removesuffix(" | None")
     checked = _typed(wanted, value)
     if checked is None:
-        message = f"{where}[{table}] {key} = {value!r} must be {_IN_WORDS[wanted]}"
+        message = f"{where}[{table}] {key} = {_shown(value)} must be {_IN_WORDS[wanted]}"
         raise DeviceConfigError(message)
     if key in _POSITIVE and checked <= 0:
-        message = f"{where}[{table}] {key} = {value} must be larger than 0"
+        message = f"{where}[{table}] {key} = {_shown(value)} must be larger than 0"
         raise DeviceConfigError(message)
     if key == "score" and not 0.0 < checked <= 1.0:
         message = f"{where}[{table}] score = {value} must lie between 0 and 1"
@@ -243,7 +253,27 @@ def _value(kind: type[Any], table: str, key: str, value: Any, where: str) -> Any
     if key == "drain_s" and checked < 0:
         message = f"{where}[{table}] drain_s = {value} must be 0 or more"
         raise DeviceConfigError(message)
+    if key.endswith("_s") and checked > _LONGEST_S:
+        message = f"{where}[{table}] {key} = {_shown(value)} must be {_LONGEST_S:.0f} seconds or less"
+        raise DeviceConfigError(message)
+    if key == "fps" and not _FPS_RANGE[0] <= checked <= _FPS_RANGE[1]:
+        message = f"{where}[{table}] fps = {_shown(value)} must lie within {_FPS_RANGE[0]:g} to {_FPS_RANGE[1]:g}"
+        raise DeviceConfigError(message)
+    if key == "threads" and checked > most_threads():
+        message = (
+            f"{where}[{table}] threads = {_shown(value)} must be {most_threads()} or less: four for each core here"
+        )
+        raise DeviceConfigError(message)
     return checked
+
+
+def _shown(value: Any) -> str:
+    """``value`` for a message: short, and without the password that a misplaced URI may hold."""
+    try:
+        text = redact(repr(value))
+    except ValueError:  # an integer of more digits than Python likes to print
+        return "a huge number"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 _IN_WORDS = {
@@ -251,7 +281,7 @@ _IN_WORDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
-    "Path": "a path",
+    "Path": "a path, not empty and without a NUL character",
     "tuple[str, ...]": "a list of texts",
 }
 
@@ -268,7 +298,15 @@ def _typed(wanted: str, value: Any) -> Any:
     if wanted == "int":
         return value if isinstance(value, int) else None
     if wanted == "float":
-        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+        return _finite(value) if isinstance(value, (int, float)) else None
     if wanted == "Path":
-        return Path(value) if isinstance(value, (str, Path)) and str(value) else None
+        return Path(value) if isinstance(value, (str, Path)) and str(value) and "\x00" not in str(value) else None
     return value if isinstance(value, str) and value else None
+
+
+def _finite(value: float) -> float | None:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer larger than any float
+        return None
+    return number if math.isfinite(number) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,11 +11,27 @@ if TYPE_CHECKING:
     from edgewright.runtime.observe import Observation
     from edgewright.runtime.sources import FrameSource
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "TextSink"]
 
 _TERMINAL_EVERY_S = 0.2
 _PLAIN_EVERY_S = 5.0
 _CLEAR = "\r\x1b[K"
+
+
+class TextSink(Protocol):
+    """As much of a text stream as progress needs; ``edgewright.device.aside.Aside`` never blocks."""
+
+    def write(self, text: str, /) -> int:
+        """Takes text."""
+        ...
+
+    def flush(self) -> None:
+        """Passes on what was taken."""
+        ...
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        ...
 
 
 class Progress:
@@ -24,7 +40,7 @@ class Progress:
     def __init__(
         self,
         source: FrameSource,
-        stream: TextIO,
+        stream: TextSink,
         *,
         most: int | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -33,7 +49,7 @@ class Progress:
 
         Args:
             source: Tells how many frames there are.
-            stream: Where to write; a terminal gets one refreshed line.
+            stream: Where to write, on the loop's thread; a terminal gets one refreshed line.
             most: Frames after which the run ends anyway.
             clock: Monotonic seconds.
         """

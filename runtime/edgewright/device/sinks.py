@@ -69,11 +69,14 @@ class JsonLines:
         Raises:
             OutputError: Not everything could be written and the source was a file.
         """
-        self._lane.close(None if self._wait else _LIVE_CLOSE_S)
+        done = self._lane.close(None if self._wait else _LIVE_CLOSE_S)
+        if not done and self._lane.error is None:  # a disk that hangs: closing would wait for it
+            return
         try:
             self._file.close()
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            if self._wait:
+                raise _cannot_write(self._path, error) from error
         if self._wait and self._lane.error is not None:
             raise self._lane.error
 

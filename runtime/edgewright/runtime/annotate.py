@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgewright.runtime.observe import Observation
     from edgewright.runtime.rules.base import Overlay
+    from edgewright.runtime.types import Result
 
 __all__ = ["annotate", "color_of"]
 
@@ -24,6 +25,8 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WHITE, _BLACK, _ZONE, _TROUBLE = (255, 255, 255), (0, 0, 0), (0, 200, 255), (40, 40, 230)
 _GOLDEN = 0.618033988749895  # steps of the golden ratio keep neighbouring numbers far apart on the colour circle
 _REFERENCE_HEIGHT = 720.0
+_CAPTION_SHARE = 0.8  # of the size of the lines in the corner
+_TINT, _DARKER = 0.5, 0.6  # a dark tint keeps white letters readable over any colour
 
 _Color = tuple[int, int, int]
 
@@ -49,15 +52,12 @@ def annotate(observation: Observation, labels: Sequence[str]) -> NDArray[np.uint
     for overlay in observation.overlays:
         _outline(canvas, overlay)
     result = observation.result
-    if result.tracks is not None:
-        tracks = result.tracks
-        for number, box, score, class_id in zip(tracks.ids, tracks.boxes, tracks.scores, tracks.class_ids, strict=True):
-            caption = f"#{number} {_name(labels, int(class_id))} {score:.2f}"
-            _box(canvas, box, caption, color_of(int(number)), scale)
-    elif isinstance(result.output, Detections):
-        seen = result.output
-        for box, score, class_id in zip(seen.boxes, seen.scores, seen.class_ids, strict=True):
-            _box(canvas, box, f"{_name(labels, int(class_id))} {score:.2f}", color_of(int(class_id) + 1), scale)
+    marks = _marks(result, labels)
+    for box, _, color in marks:
+        corners = [round(float(value)) for value in box]
+        cv2.rectangle(canvas, corners[:2], corners[2:], color, 1 if scale < 0.6 else 2, cv2.LINE_AA)
+    for box, caption, color in marks:  # after all boxes: no outline runs through a neighbour's caption
+        _caption(canvas, box, caption, color, scale)
     lines = [(f"{overlay.name}: {overlay.text}", _ZONE) for overlay in observation.overlays]
     if isinstance(result.output, Classification):
         pairs = zip(result.output.class_ids, result.output.scores, strict=True)
@@ -66,6 +66,24 @@ def annotate(observation: Observation, labels: Sequence[str]) -> NDArray[np.uint
         lines.append((f"{result.status.value}: {result.error or ''}", _TROUBLE))
     _lines(canvas, lines, scale)
     return canvas
+
+
+def _marks(result: Result, labels: Sequence[str]) -> list[tuple[NDArray[np.float32], str, _Color]]:
+    """Box, caption and colour of everything to be marked."""
+    if result.tracks is not None:
+        tracks = result.tracks
+        rows = zip(tracks.ids, tracks.boxes, tracks.scores, tracks.class_ids, strict=True)
+        return [
+            (box, f"#{number} {_name(labels, int(class_id))} {score:.2f}", color_of(int(number)))
+            for number, box, score, class_id in rows
+        ]
+    if isinstance(result.output, Detections):
+        seen = result.output
+        return [
+            (box, f"{_name(labels, int(class_id))} {score:.2f}", color_of(int(class_id) + 1))
+            for box, score, class_id in zip(seen.boxes, seen.scores, seen.class_ids, strict=True)
+        ]
+    return []
 
 
 def _name(labels: Sequence[str], class_id: int) -> str:
@@ -79,15 +97,16 @@ def _outline(canvas: NDArray[np.uint8], overlay: Overlay) -> None:
         cv2.polylines(canvas, [corners], isClosed=True, color=_ZONE, thickness=1, lineType=cv2.LINE_AA)
 
 
-def _box(canvas: NDArray[np.uint8], box: NDArray[np.float32], caption: str, color: _Color, scale: float) -> None:
-    left, top, right, bottom = (round(float(value)) for value in box)
-    cv2.rectangle(canvas, (left, top), (right, bottom), color, 1 if scale < 0.6 else 2, cv2.LINE_AA)
+def _caption(canvas: NDArray[np.uint8], box: NDArray[np.float32], caption: str, color: _Color, scale: float) -> None:
+    """Writes above the box, over a tinted patch: whoever stands behind shows through."""
+    left, top, _, bottom = (round(float(value)) for value in box)
+    scale *= _CAPTION_SHARE
     (width, height), base = cv2.getTextSize(caption, _FONT, scale, 1)
     x = max(0, min(left, canvas.shape[1] - width - 4))
     y = top if top > height + base + 2 else min(bottom + height + base + 2, canvas.shape[0])
-    cv2.rectangle(canvas, (x, y - height - base - 2), (x + width + 4, y), color, cv2.FILLED)
-    ink = _BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 110 else _WHITE  # luma
-    cv2.putText(canvas, caption, (x + 2, y - base), _FONT, scale, ink, 1, cv2.LINE_AA)
+    patch = canvas[max(0, y - height - base - 2) : max(0, y), x : x + width + 4]
+    patch[:] = (patch * (1.0 - _TINT) + np.array(color) * (_TINT * _DARKER)).astype(np.uint8)
+    cv2.putText(canvas, caption, (x + 2, y - base), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
 
 
 def _lines(canvas: NDArray[np.uint8], lines: list[tuple[str, _Color]], scale: float) -> None:

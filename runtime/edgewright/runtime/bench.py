@@ -2,8 +2,7 @@
 
 - Each variant runs in a process of its own: in one process, several models disturb each other's caches and threads.
 - The processes take turns in short blocks (A B, B A, A B, ...): what else the machine does hits both alike.
-- The ratio is the median over pairs of neighbouring blocks, with a bootstrap interval over these pairs. A ratio whose
-  interval holds 1 is flagged as not resolved.
+- The ratio is the median over pairs of neighbouring blocks, with its interval (``bench_ratio``).
 
 A frame is timed from the picture to the decoded answer, through the very ``Session`` of the camera loop. Works on a
 device: nothing of the workstation half is needed.
@@ -12,12 +11,14 @@ device: nothing of the workstation half is needed.
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from edgewright.bundle.arrays import npz_bytes
@@ -25,6 +26,7 @@ from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.bench_process import BenchError, BenchProcess
+from edgewright.runtime.bench_ratio import MIN_PAIRS, Ratio, ratio_of
 from edgewright.runtime.machine import Machine, describe_machine, load_average
 from edgewright.runtime.session import pick_variant
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from edgewright.bundle.manifest import Variant
 
 __all__ = [
+    "FRAMES_PER_BLOCK",
+    "MIN_PAIRS",
+    "MOST_RUNS",
     "BenchError",
     "BenchReport",
     "BenchSettings",
@@ -45,12 +50,14 @@ __all__ = [
     "VariantTimes",
     "baseline_of",
     "bench_bundle",
+    "settings_for",
     "time_variants",
 ]
 
 STAGES = ("preprocess", "inference", "decode", "total")
-_ROUNDS = 4000
-_SEED = 7
+FRAMES_PER_BLOCK = 5
+MOST_RUNS = 1_000_000
+_MOST_PIXELS = 2**25
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ class BenchSettings:
     """
 
     threads: int = 1
-    blocks: int = 24
-    frames_per_block: int = 10
+    blocks: int = 48
+    frames_per_block: int = FRAMES_PER_BLOCK
     warmup: int = 10
     timeout_s: float = 120.0
 
@@ -100,32 +107,6 @@ class VariantTimes:
     frames: int
     peak_memory_bytes: int | None
     totals_ms: tuple[float, ...] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster one variant is than another.
-
-    Attributes:
-        baseline: The slower one's name, as expected.
-        variant: The faster one's name.
-        value: Median over pairs of blocks of baseline time / variant time.
-        low: 2.5th percentile of its bootstrap.
-        high: 97.5th percentile.
-        pairs: Pairs of blocks.
-    """
-
-    baseline: str
-    variant: str
-    value: float
-    low: float
-    high: float
-    pairs: int
-
-    @property
-    def resolved(self) -> bool:
-        """Whether the noise is smaller than the effect."""
-        return self.low > 1.0 or self.high < 1.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +148,7 @@ class BenchReport:
 def bench_bundle(
     path: Path, settings: BenchSettings = BenchSettings(), *, on_block: Callable[[int, int], None] | None = None
 ) -> BenchReport:
-    """Times every variant of a bundle on its own golden frames.
+    """Times every variant of a bundle on its golden frames, enlarged to the size of the frames that optimize timed.
 
     Args:
         path: Bundle directory or ``.edge`` file.
@@ -183,10 +164,33 @@ def bench_bundle(
         if golden is None:
             msg = f"bundle {path} carries no golden frames to time with; make it again with edgewright optimize"
             raise BenchError(msg)
-        frames = read_golden(bundle.read(golden.file)).frames
         variants = bundle.manifest.variants
+        frames = _as_timed(read_golden(bundle.read(golden.file)).frames, variants)
     names = [variant.name for variant in variants]
     return time_variants(path, names, frames, settings, baseline=baseline_of(variants), on_block=on_block)
+
+
+def settings_for(runs: int, threads: int) -> BenchSettings:
+    """How to time about ``runs`` frames of each variant.
+
+    Raises:
+        BenchError: That is no number of frames.
+    """
+    if not 1 <= runs <= MOST_RUNS:
+        msg = f"--runs cannot be {runs}; give a number from 1 to {MOST_RUNS}, {MIN_PAIRS * FRAMES_PER_BLOCK} or more to compare"
+        raise BenchError(msg)
+    return BenchSettings(threads=threads, blocks=math.ceil(runs / FRAMES_PER_BLOCK))
+
+
+def _as_timed(frames: Sequence[NDArray[np.uint8]], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
+    """Golden frames are stored small; their resizing would be timed as less than a camera's frame takes."""
+    sizes = [latency.extra.get("frame_size") for variant in variants for latency in variant.latency]
+    for size in sizes:
+        if isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
+            width, height = size
+            if width * height <= _MOST_PIXELS:
+                return [np.asarray(cv2.resize(frame, (width, height)), np.uint8) for frame in frames]
+    return list(frames)
 
 
 def baseline_of(variants: Sequence[Variant]) -> str:
@@ -232,7 +236,8 @@ def time_variants(
         blocks, peaks = _take_turns(bundle, names, frames_file, settings, on_block)
     times = tuple(_variant_times(name, blocks[name], peaks[name]) for name in names)
     reference = baseline or names[0]
-    ratios = tuple(_ratio(reference, name, blocks) for name in names if name != reference)
+    medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in names}
+    ratios = tuple(ratio_of(reference, name, medians) for name in names if name != reference)
     height, width = frames[0].shape[:2]
     conditions = Conditions(
         machine=describe_machine(),
@@ -300,15 +305,6 @@ def _variant_times(name: str, blocks: Sequence[Mapping[str, Sequence[float]]], p
 def _quantiles(values: Sequence[float]) -> Quantiles:
     p50, p95, p99 = np.percentile(values, [50, 95, 99])
     return Quantiles(float(p50), float(p95), float(p99))
-
-
-def _ratio(baseline: str, variant: str, blocks: _Blocks) -> Ratio:
-    medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in (baseline, variant)}
-    pairs = np.array(medians[baseline]) / np.array(medians[variant])
-    resampled = np.random.default_rng(_SEED).integers(0, len(pairs), (_ROUNDS, len(pairs)))
-    low, high = np.percentile(np.median(pairs[resampled], axis=1), [2.5, 97.5])
-    value = float(np.median(pairs))
-    return Ratio(baseline, variant, value, min(float(low), value), max(float(high), value), len(pairs))
 
 
 def _engine() -> str:

@@ -68,7 +68,9 @@ class LoopLimits:
 
     Attributes:
         max_age_s: A live result older than this when finished is ``STALE``.
-        max_model_errors: So many failures of the model in a row end the run.
+        model_timeout_s: A live frame on which the model was busy for longer has no answer: ``TIMEOUT``. Found out
+            afterwards, since an engine cannot be interrupted.
+        max_model_errors: So many failures of the model in a row, timeouts included, end the run.
         max_frames: Stop after so many frames.
         duration_s: Stop after so long.
         give_up_s: Stop with an error when a live source gave nothing for so long; None waits for ever.
@@ -77,6 +79,7 @@ class LoopLimits:
     """
 
     max_age_s: float = 2.0
+    model_timeout_s: float = 10.0
     max_model_errors: int = 30
     max_frames: int | None = None
     duration_s: float | None = None
@@ -184,7 +187,9 @@ class CameraLoop:
         if isinstance(item, Frame):
             self._silent_since = self._clock()
             self._frame(item, (self._silent_since - asked) * _MS)
-        elif isinstance(item, SourceDown):
+            return True
+        now = self._clock()
+        if isinstance(item, SourceDown):
             self._down = item
             self._emit(self._source_event("source_down", item.at, {"reason": item.reason}))
         elif isinstance(item, SourceUp):
@@ -192,7 +197,8 @@ class CameraLoop:
             self._tally.blind_s += item.gap_s
             back: dict[str, object] = {"gap_s": round(item.gap_s, 3), "attempts": item.attempts}
             self._emit(self._source_event("source_up", item.at, back))
-        self._while_silent()
+            return True
+        self._while_silent(now)
         return True
 
     def _frame(self, frame: Frame, read_ms: float) -> None:
@@ -219,10 +225,15 @@ class CameraLoop:
             raise ModelFailedError(message)
 
     def _look(self, frame: Frame, read_ms: float) -> Result:
+        asked = self._clock()
         try:
             output = self._model.infer(frame.image, score_threshold=self._floor)
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; one bad frame must not blind a camera
-            return self._failure(frame, error)
+            return self._failure(frame, ResultStatus.MODEL_ERROR, f"{type(error).__name__}: {error}")
+        busy_s = self._clock() - asked
+        if self._source.live and busy_s > self._limits.model_timeout_s:
+            text = f"the model took longer than {self._limits.model_timeout_s:g} s for one frame"
+            return self._failure(frame, ResultStatus.TIMEOUT, text)
         self._errors_in_row = 0
         timings = {"read": read_ms, **self._model.last_timings_ms}
         tracks = None
@@ -248,16 +259,15 @@ class CameraLoop:
             error=f"results are older than {self._limits.max_age_s:g} s when finished" if stale else None,
         )
 
-    def _failure(self, frame: Frame, error: Exception) -> Result:
+    def _failure(self, frame: Frame, status: ResultStatus, text: str) -> Result:
         self._errors_in_row += 1
-        text = f"{type(error).__name__}: {error}"
         result = Result(
             camera=frame.camera,
             frame_index=frame.index,
             captured_at=frame.captured_at,
             media_time=frame.media_time,
             time_quality=frame.time_quality,
-            status=ResultStatus.MODEL_ERROR,
+            status=status,
             error=text,
         )
         fatal = self._errors_in_row >= self._limits.max_model_errors
@@ -266,8 +276,8 @@ class CameraLoop:
             self._emit(event_of(result, "model_error", data))
         return result
 
-    def _while_silent(self) -> None:
-        now = self._clock()
+    def _while_silent(self, now: float) -> None:
+        """Judges a silence at ``now``, when ``take`` came back without a frame; a frame ends it however slow the model is."""
         silent_s = now - self._silent_since
         give_up = self._limits.give_up_s
         if self._source.live and give_up is not None and silent_s > give_up:

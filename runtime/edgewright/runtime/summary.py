@@ -81,7 +81,6 @@ class Tally:
         self.latency = LatencyRecorder()
         self.events: Counter[str] = Counter()
         self.results: Counter[str] = Counter()
-        self.drops: Counter[str] = Counter()
         self.processed = 0
         self.blind_s = 0.0
         self._errors: dict[str, None] = {}
@@ -127,15 +126,13 @@ class Tally:
 
     def summary(self, source: FrameSource, duration_s: float, tracks: int | None) -> RunSummary:
         """The figures so far."""
-        dropped = Counter(source.drops)
-        dropped.update(self.drops)
         return RunSummary(
             camera=source.name,
             live=source.live,
             duration_s=duration_s,
             frames_seen=source.seen,
             frames_processed=self.processed,
-            frames_dropped=dict(dropped),
+            frames_dropped=dict(source.drops),
             results=dict(self.results),
             fps=self.processed / duration_s if duration_s > 0 else 0.0,
             stages=self.latency.summary(),

@@ -176,6 +176,20 @@ def test_the_box_is_drawn_where_it_is_in_the_colour_of_its_id() -> None:
     assert (seen.frame.image == 90).all()  # the shared frame is untouched
 
 
+def test_what_is_behind_a_caption_shows_through() -> None:
+    seen = observation(4, size=(640, 480))
+    assert seen.frame is not None
+    stripes = np.where(np.arange(640) % 8 < 4, 40, 200)
+    seen.frame.image[:] = stripes[None, :, None]
+    picture = annotate(seen, ["person"])
+    assert picture is not None
+    patch = picture[int(BOX[1]) - 12 : int(BOX[1]) - 1].astype(int)
+    columns = np.arange(int(BOX[0]), int(BOX[2]))
+    dark, bright = (np.median(patch[:, columns[stripes[columns] == value]]) for value in (40, 200))
+    assert bright > dark + 40
+    assert patch[:, columns].max() > 200  # the letters
+
+
 @pytest.mark.parametrize("status", list(ResultStatus))
 def test_every_kind_of_result_can_be_drawn(status: ResultStatus) -> None:
     for tracked in (True, False):

@@ -233,6 +233,52 @@ def test_a_camera_that_stays_away_can_be_given_up() -> None:
     assert loop.summary().blind_s == pytest.approx(5.0, abs=0.5)
 
 
+def test_a_slow_model_is_no_silence() -> None:
+    clock = Clock()
+    model = SlowModel(clock, [7.0] * 4)
+    limits = LoopLimits(give_up_s=5.0)
+    loop = CameraLoop(ListSource(live_frames(clock, 4), live=True), model, limits=limits, clock=clock)
+    assert loop.run().frames_processed == 4
+
+
+def test_a_camera_that_is_just_back_is_not_given_up() -> None:
+    clock = Clock()
+
+    class Returning(ListSource):
+        def take(self, timeout_s: float = 0.0) -> Any:
+            item = super().take(timeout_s)
+            if isinstance(item, SourceUp):
+                clock.now += 6.0
+            return item
+
+    source = Returning(
+        [SourceDown(clock.now, "no answer"), SourceUp(clock.now + 6.0, 6.0, 1), *live_frames(clock, 1)], live=True
+    )
+    loop = CameraLoop(source, ScriptedModel.empty(), limits=LoopLimits(give_up_s=5.0), clock=clock)
+    assert loop.run().frames_processed == 1
+
+
+def test_a_model_call_beyond_its_limit_is_a_timeout_without_an_answer() -> None:
+    clock = Clock()
+    sink = MemorySink()
+    rule = ZoneCount(replace(WHOLE_FRAME, min_frames=1))
+    loop = CameraLoop(
+        ListSource(live_frames(clock, 3), live=True),
+        SlowModel(clock, [0.0, 11.0, 0.0]),
+        None,
+        Watchers([rule], [sink], [sink]),
+        LoopLimits(max_age_s=100.0, model_timeout_s=10.0),
+        clock=clock,
+    )
+    summary = loop.run()
+    assert statuses(sink) == ["ok", "timeout", "ok"]
+    late = sink.observations[1].result
+    assert (late.output, late.tracks) == (None, None)
+    assert late.error == "the model took longer than 10 s for one frame"
+    assert [event.kind for event in sink.events] == ["zone_count", "model_error"]
+    assert summary.results == {"ok": 2, "timeout": 1}
+
+
 def test_classifiers_work_without_a_tracker() -> None:
     answer = Classification(np.array([1, 0], np.int64), np.array([0.8, 0.2], np.float32))
     summary, sink = run(ListSource.blank(5), ScriptedModel([answer]), rules=[ClassChange(["cat", "dog"])])

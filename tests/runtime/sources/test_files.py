@@ -20,6 +20,7 @@ from edgewright.runtime.sources import (
     parse_source,
     shrink,
 )
+from edgewright.runtime.sources.mp4 import is_whole_mp4
 from edgewright.runtime.sources.pictures import picture_size
 from edgewright.runtime.types import Frame, TimeQuality
 
@@ -35,7 +36,7 @@ def write_video(path: Path, frames: int = 30, fps: float = 10.0, size: tuple[int
     rng = np.random.default_rng(7)
     noise = rng.integers(0, 30, (size[1], size[0], 3), np.uint8)
     for index in range(frames):
-        writer.write(noise + np.uint8(index * 3))
+        writer.write(noise + np.uint8(index * 3 % 226))
     writer.release()
     return path
 
@@ -81,6 +82,97 @@ def test_a_video_cut_short_says_where(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cut\.avi: decoding stopped at frame \d+ of 60"):
         read_all(source)
     assert isinstance(source.take(0.0), EndOfSource)
+
+
+def test_damage_in_the_middle_is_counted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.avi", frames=100)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(data)
+    source = VideoFileSource(path)
+    given = len(read_all(source))
+    assert 90 < given < 100
+    assert source.drops == {"missing": 100 - given}
+    assert source.seen == 100
+
+
+class Spoilt:
+    """A real capture that cannot decode some of its frames."""
+
+    def __init__(self, capture: cv2.VideoCapture, bad: set[int]) -> None:
+        self._capture = capture
+        self._bad = bad
+        self._at = 0
+
+    def retrieve(self) -> tuple[bool, np.ndarray | None]:
+        self._at += 1
+        if self._at in self._bad:
+            raise cv2.error("damaged")
+        return self._capture.retrieve()  # type: ignore[return-value]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._capture, name)
+
+
+def test_a_frame_that_cannot_be_decoded_is_passed_over_and_counted(tmp_path: Path) -> None:
+    source = VideoFileSource(write_video(tmp_path / "clip.avi"))
+    source._capture = Spoilt(source._capture, {4, 5})  # type: ignore[assignment]
+    assert [frame.index for frame in read_all(source)] == [0, 1, 2, 3, *range(6, 30)]
+    assert source.drops == {"undecodable": 2}
+    assert source.seen == 30
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def trimmed(data: bytes, hidden: int, frames: int) -> bytes:
+    """An MP4 whose edit list now hides its first frames, as trimming without encoding again leaves it."""
+    at = data.index(b"elst")
+    size = struct.unpack_from(">I", data, at - 4)[0]
+    assert size == 28  # one edit: version, count, length in movie units, start in media units, rate
+    length, start = struct.unpack_from(">II", data, at + 12)
+    step = struct.unpack_from(">I", data, data.index(b"stts") + 16)[0]
+    edited = bytearray(data)
+    struct.pack_into(">II", edited, at + 12, length * (frames - hidden) // frames, start + hidden * step)
+    return bytes(edited)
+
+
+def test_a_trimmed_mp4_is_whole_and_one_cut_off_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (96, 64))
+    for index in range(60):
+        writer.write(np.full((64, 96, 3), index * 4, np.uint8))
+    writer.release()
+    whole = path.read_bytes()
+    path.write_bytes(trimmed(whole, 20, 60))
+    source = VideoFileSource(path)
+    given = len(read_all(source))
+    assert given < 45
+    assert source.drops["missing"] == pytest.approx(60 - given, abs=2)
+    assert is_whole_mp4(path)
+    path.write_bytes(whole[:-100])
+    assert not is_whole_mp4(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (b"", False),
+        (box(b"ftyp", b"isom") + box(b"mdat", b"x" * 90), True),
+        (box(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"mdat", 20) + b"xxxx", True),
+        (box(b"ftyp", b"isom") + struct.pack(">I4s", 0, b"mdat") + b"to the end", True),
+        (box(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"mdat", 2**63) + b"xxxx", False),
+        (box(b"ftyp", b"isom") + struct.pack(">I4s", 3, b"mdat"), False),
+        (box(b"ftyp", b"isom") + b"\0\0", False),
+        (box(b"mdat", b"isom"), False),
+        (b"RIFF" + b"\0" * 60, False),
+    ],
+)
+def test_whole_means_boxes_fill_the_file(tmp_path: Path, content: bytes, whole: bool) -> None:
+    (tmp_path / "x.mp4").write_bytes(content)
+    assert is_whole_mp4(tmp_path / "x.mp4") is whole
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all" * 100, b"RIFF\x00\x00\x00\x00AVI LIST"])

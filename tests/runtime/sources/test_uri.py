@@ -85,6 +85,13 @@ SECRETS = [
     "rtsp://admin:[hunter2]@cam/s",
     "http://cam/v?x=1&password=hunter2",
     "http://cam/v?access_token=hunter2",
+    "rtsp://10.0.0.5:554/user=admin_password=hunter2_channel=1_stream=0.sdp",
+    "rtsp://10.0.0.5/user=admin&password=hunter2&channel=1",
+    "http://cam/v?pw=hunter2",
+    "http://cam/v?pwd=hunt/er2",
+    "rtsp://cam/s#t=1&pass=hunter2",
+    "rtsp://cam/password%3Dhunter2/s",
+    "rtsp://cam/s?passphrase=hunt#er2",
 ]
 
 

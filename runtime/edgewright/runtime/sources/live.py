@@ -175,7 +175,9 @@ class LiveSource:
             return None
         if ended is not None:
             self._reader = None
-            return self._lost(ended, now)
+            lost = self._lost(ended, now)
+            self._mailbox.next_generation()  # else `ended` stays set, and `take` would not wait during the backoff
+            return lost
         silent_s, allowed_s, waiting_for = self._silence(now)
         if silent_s <= allowed_s:
             return None

@@ -62,8 +62,11 @@ class Mailbox:
         self._camera = camera
 
     def next_generation(self) -> int:
-        """Forgets the current reader; returns the number for its successor."""
+        """Forgets the current reader and an untaken frame of it; returns the number for its successor."""
         with self.changed:
+            if self.frame is not None:
+                self.drops["late"] += 1
+            self.frame = None
             self.generation += 1
             self.ended = self.first_arrival = self.last_arrival = None
             return self.generation

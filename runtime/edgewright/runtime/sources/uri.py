@@ -30,8 +30,9 @@ __all__ = ["SourceKind", "SourceUri", "parse_source", "redact"]
 
 _SCHEME = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _DEVICE = re.compile(r"^/dev/video(\d+)$")
+# Anywhere, not in queries only: some cameras want `/user=admin_password=secret_channel=1_stream=0.sdp` as the path.
 _SECRET_KEYS = re.compile(
-    r"(?i)([?&;](?:[a-z0-9_.-]*(?:pass|pwd|token|secret|key|auth|sig|user|login|credential)[a-z0-9_.-]*)=)[^&;#\s]*"
+    r"(?i)((?:pass|pwd|pw|token|secret|key|auth|sig|user|usr|login|credential)[a-z0-9_.-]{0,64}(?:=|%3d))[^&;\s]*"
 )
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s]*@")
 # `user:pa/ss@host`, a password that should have been percent-encoded: hide too much rather than too little.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 
 from edgewright.runtime.errors import SourceError
 from edgewright.runtime.sources.base import EndOfSource, SourceOptions, shrink
+from edgewright.runtime.sources.mp4 import is_whole_mp4
 from edgewright.runtime.types import Frame, TimeQuality
 
 if TYPE_CHECKING:
@@ -26,12 +28,17 @@ _FPS_RANGE = (0.01, 1000.0)
 # Containers announce a frame count that may be an estimate; only a clear shortfall means damage.
 _TOLERATED_SHORTFALL = 0.05
 _TOLERATED_FRAMES = 2
+_TOLERATED_S = 0.5
 
 
 class VideoFileSource:
     """Frames of one video file.
 
     ``media_time`` is the container's time stamp; where that is missing or runs backwards, index / fps.
+
+    Frames that cannot be decoded are passed over and counted as ``undecodable``. Frames that the container announces
+    by count and by length, and that never came out, are counted as ``missing`` at the end: they were damaged, or cut
+    away by an edit list.
     """
 
     def __init__(self, path: Path, options: SourceOptions | None = None) -> None:
@@ -58,7 +65,7 @@ class VideoFileSource:
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._count = int(count) if math.isfinite(count) and 0 < count < 2**40 else None
         self._index = 0
-        self._skipped = 0
+        self._drops: Counter[str] = Counter()
         self._media_time = -1.0 / self._fps
         self._closed = False
         self._first: Frame | None = self._decode()
@@ -88,13 +95,13 @@ class VideoFileSource:
 
     @property
     def seen(self) -> int:
-        """Frames read from the file."""
-        return self._index - (self._first is not None)
+        """Frames read from the file, and at its end those that are missing."""
+        return self._index + self._drops["missing"] - (self._first is not None)
 
     @property
     def drops(self) -> Mapping[str, int]:
-        """Frames read and not given, by cause."""
-        return {"every_nth": self._skipped} if self._skipped else {}
+        """Frames not given, by cause."""
+        return {cause: count for cause, count in self._drops.items() if count}
 
     def take(self, timeout_s: float = 0.0) -> Frame | EndOfSource:
         """The next frame, or ``EndOfSource`` after the last.
@@ -127,11 +134,12 @@ class VideoFileSource:
             self._index += 1
             self._advance_time()
             if index % self._every:
-                self._skipped += 1
+                self._drops["every_nth"] += 1
                 continue
             image = self._retrieve()
             if image is None:
-                return None
+                self._drops["undecodable"] += 1
+                continue
             return Frame(
                 image=shrink(image, self._max_side),
                 camera=self._name,
@@ -157,18 +165,22 @@ class VideoFileSource:
         self._media_time = stamp if trusted else self._media_time + 1.0 / self._fps
 
     def _check_complete(self) -> None:
+        """Counts what the container announced and did not give; refuses a file that was cut off."""
         if self._count is None:
             return
-        allowed = max(_TOLERATED_FRAMES, _TOLERATED_SHORTFALL * self._count)
-        missing = self._count - self._index
         duration = self._count / self._fps
+        short_s = duration - self._media_time - 1.0 / self._fps
         # Both must fall short: a variable frame rate makes the count, but not the time, an overestimate.
-        if missing > allowed and duration - self._media_time > max(_TOLERATED_SHORTFALL * duration, 0.5):
+        missing = max(0, min(self._count - self._index, round(short_s * self._fps)))
+        allowed = max(_TOLERATED_FRAMES, _TOLERATED_SHORTFALL * self._count)
+        clearly = missing > allowed and short_s > max(_TOLERATED_SHORTFALL * duration, _TOLERATED_S)
+        if clearly and not is_whole_mp4(self._path):
             message = (
                 f"{self._path}: decoding stopped at frame {self._index} of {self._count}; the file is cut short or "
                 f"damaged. Repair or replace it, or stop before the damage with --max-frames {self._index // self._every}"
             )
             raise SourceError(message)
+        self._drops["missing"] += missing
 
 
 def _undecodable(path: Path) -> str:
