@@ -8,6 +8,7 @@ drain, and the figures are returned.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import socket
@@ -20,12 +21,13 @@ from edgewright.bundle.manifest import Task
 from edgewright.bundle.reader import open_bundle
 from edgewright.device.errors import DeviceConfigError
 from edgewright.device.payload import BundleStamp
+from edgewright.device.places import check_places
 from edgewright.device.sinks import JsonLines, OutboxSink
 from edgewright.runtime.loop import CameraLoop, LoopLimits, Watchers
 from edgewright.runtime.recorder import Recorder, open_writer
 from edgewright.runtime.rules import WHOLE_FRAME, ClassChange, ZoneCount, parse_zone
 from edgewright.runtime.session import open_session, pick_variant
-from edgewright.runtime.sources import LiveOptions, SourceOptions, open_source, parse_source
+from edgewright.runtime.sources import LiveOptions, SourceKind, SourceOptions, SourceUri, open_source, parse_source
 from edgewright.runtime.tracking import ByteTrack, ByteTrackConfig
 from edgewright.runtime.types import Event, TimeQuality
 
@@ -44,6 +46,9 @@ __all__ = ["RunReport", "run_camera"]
 
 _START_MARGIN = 0.1  # ByteTrack starts tracks a little above its threshold for strong boxes
 _LOW_SCORE = 0.1
+_NOT_KEPT = frozenset({"FAIL", "INCONCLUSIVE"})
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,16 @@ def run_camera(
     """
     source_uri = parse_source(_required(config.source.uri, "a source", "--source", "[source] uri"))
     bundle_path = Path(_required(config.model.bundle, "a bundle", "BUNDLE", "[model] bundle"))
+    check_places(
+        {"the source": _local_path(source_uri), "the bundle": bundle_path, "the configuration": config.path},
+        {"--annotate": config.output.annotate, "--events": config.output.events, "--outbox": config.sync.outbox},
+    )
     with contextlib.ExitStack() as stack:
         bundle = stack.enter_context(open_bundle(bundle_path))
         manifest = bundle.manifest
+        if manifest.provenance.verdict in _NOT_KEPT:
+            verdict = manifest.provenance.verdict
+            _log.warning("the contract of %s ended %s when it was made; see 'edgewright report'", bundle_path, verdict)
         stamp = BundleStamp.of(bundle, pick_variant(bundle, config.model.variant).name)
         session = open_session(bundle, config.model.variant, config.model.threads)
         threshold = session.score_threshold if config.model.score is None else config.model.score
@@ -250,6 +262,10 @@ def _required(value: Any, what: str, flag: str, key: str) -> Any:
         message = f"{what} is needed: give {flag} or set {key} in the configuration file"
         raise DeviceConfigError(message)
     return value
+
+
+def _local_path(source: SourceUri) -> Path | None:
+    return Path(source.target) if source.kind in {SourceKind.VIDEO, SourceKind.FOLDER} else None
 
 
 def _source_options(config: DeviceConfig) -> SourceOptions:

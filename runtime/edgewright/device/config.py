@@ -160,13 +160,14 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class DeviceConfig:
-    """Everything about one camera's run."""
+    """Everything about one camera's run; ``path`` is the file it was read from, None for flags alone."""
 
     source: SourceSettings = field(default_factory=SourceSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     rules: RuleSettings = field(default_factory=RuleSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    path: Path | None = None
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -214,7 +215,7 @@ def load_config(path: Path | None, flags: Mapping[str, Mapping[str, Any]] | None
             if value is not None:
                 values[key] = _value(kind, name, key, value, "")
         made[name] = kind(**values)
-    return DeviceConfig(**made)
+    return DeviceConfig(**made, path=path)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -222,6 +222,9 @@ def open_writer(target: Path, fps: float | None, *, live: bool) -> PictureWriter
         OutputError: It cannot be written there.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
+        if target.suffix and not target.is_dir():
+            message = f"cannot write {target}: a video ends in .mp4 or .avi, and a folder of pictures has no ending"
+            raise OutputError(message)
         return FrameFolder(target)
     if target.is_dir():
         message = f"cannot write {target}: it is a folder; give another name"

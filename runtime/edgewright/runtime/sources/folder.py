@@ -127,7 +127,7 @@ class ImageFolderSource:
                 time_quality=TimeQuality.FILE,
             )
         if not self._given:
-            message = f"{self._path}: none of {len(self._files)} pictures could be decoded; the files are damaged"
+            message = f"{self._path}: none of {len(self._files)} pictures could be read; they are damaged or too large"
             raise SourceError(message)
         return EndOfSource()
 
