@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,18 +20,21 @@ from edgewright.cloud import (
     IngestConfig,
     IngestError,
     IngestService,
+    StoreError,
     StoreUrlError,
     open_store,
 )
-from edgewright.sync import SyncClient, SyncConfigError
+from edgewright.cloud import ingest as ingest_module
+from edgewright.sync import SyncClient, SyncConfig, SyncConfigError
 from edgewright.sync.address import parse_broker
 from edgewright.sync.connection import Message, SessionConfig
 from edgewright.sync.link import Link
-from edgewright.sync.topics import ack_topic, events_topic
+from edgewright.sync.wire import ack_topic, events_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from edgewright.cloud import Store
 
 EPOCH = "e" * 32
 
@@ -132,6 +138,188 @@ def test_nothing_is_acknowledged_while_the_database_refuses(service: IngestServi
     other.close()
     peer.until(lambda: len(peer.acks))
     assert seqs(tmp_path) == [1]
+
+
+class Watched:
+    """The database, with a commit that fails or waits, and with insertions that may hit a defect."""
+
+    def __init__(self, store: Store, events: list[str]) -> None:
+        self._inner = store
+        self.failures = 0
+        self.poison = ""
+        self.inserted: list[list[int]] = []
+        self.committing = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self._events = events
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def insert(self, device: str, epoch: str, records: Any, received_at: float) -> Any:
+        if any(record.kind == self.poison for record in records):
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        self.inserted.append([record.seq for record in records])
+        return self._inner.insert(device, epoch, records, received_at)
+
+    def commit(self) -> None:
+        self.committing.set()
+        assert self.go_on.wait(20)
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the disk is on fire")
+        self._inner.commit()
+        self._events.append("committed")
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[IngestService, Watched]]:
+    """An ingest on mosquitto whose database is watched from the first turn on."""
+    opened: list[Watched] = []
+
+    def open_watched(url: str) -> Watched:
+        opened.append(Watched(open_store(url), []))
+        return opened[-1]
+
+    monkeypatch.setattr(ingest_module, "open_store", open_watched)
+    with Mosquitto(tmp_path / "broker") as broker:
+        config = IngestConfig(f"sqlite:///{tmp_path}/fleet.db", broker.url, link=FAST_LINK, retry_s=0.02)
+        with IngestService(config) as running:
+            assert running.wait_ready(20)
+            yield running, opened[0]
+
+
+def watch_link(service: IngestService) -> list[str]:
+    """What the ingest says to the broker from now on, in order."""
+    said: list[str] = []
+    link = service._link
+    publish, ack = link.publish, link.ack
+    link.publish = lambda topic, payload, qos: (said.append("acknowledged"), publish(topic, payload, qos))[1]
+    link.ack = lambda incoming: (said.append("confirmed"), ack(incoming))[1]
+    return said
+
+
+def test_nobody_hears_of_rows_before_their_commit(held: tuple[IngestService, Watched]) -> None:
+    """Neither the device nor the broker; a commit that fails is tried again with the same rows."""
+    service, store = held
+    said = watch_link(service)
+    peer = Peer(service.broker_url, "cam-1")
+    store.go_on.clear()
+    store.failures = 2
+    peer.send(events_topic("cam-1"), message("cam-1", 1, 2))
+    assert store.committing.wait(20)
+    peer.link.step(0.1)
+    assert (said, peer.acks) == ([], [])
+    store.go_on.set()
+    wait_until(lambda: service.stats().failures == 2)
+    peer.until(lambda: len(peer.acks))
+    assert store.inserted == [[1, 2]] * 3
+    assert store._events == ["committed"]
+    assert said == ["acknowledged", "confirmed"]
+    peer.link.close()
+
+
+def test_nothing_is_said_of_a_commit_that_never_succeeds(held: tuple[IngestService, Watched], tmp_path: Path) -> None:
+    service, store = held
+    said = watch_link(service)
+    peer = Peer(service.broker_url, "cam-1")
+    store.failures = 10**6
+    peer.send(events_topic("cam-1"), message("cam-1", 1))
+    wait_until(lambda: service.stats().failures > 3)
+    service.stop()
+    assert (said, seqs(tmp_path), service.stats().stored) == ([], [], 0)
+    peer.link.close()
+
+
+def test_a_message_that_hits_a_defect_stands_alone(held: tuple[IngestService, Watched], tmp_path: Path) -> None:
+    service, store = held
+    said = watch_link(service)
+    peer = Peer(service.broker_url, "cam-1")
+    store.poison = "poison"
+    store.go_on.clear()
+    peer.send(events_topic("cam-1"), message("cam-1", 1))  # this holds the ingest, so that the others go together
+    assert store.committing.wait(20)
+    for batch in (message("cam-1", 2), message("cam-1", 3, kind="poison"), message("cam-1", 4)):
+        peer.send(events_topic("cam-1"), batch)
+    store.go_on.set()
+    wait_until(lambda: service.stats().malformed == 1)
+    wait_until(lambda: said.count("confirmed") == 4)
+    peer.until(lambda: sum(len(ack["stored"]) for ack in peer.acks) >= 3)
+    assert seqs(tmp_path) == [1, 2, 4]
+    assert [3, 3] not in [pair for ack in peer.acks for pair in ack["stored"]]
+    peer.link.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"class":2,"reason":"\\ud800","ranges":[[1,1,1]]}',
+        b'{"class":2,"reason":"x","ranges":[[1,4611686018427387904,4611686018427387904],[2,4611686018427387904,9]]}',
+        b'{"a":' * 900 + b"{}" + b"}" * 900,
+        b'{"a":' * 986 + b"{}" + b"}" * 986,
+    ],
+    ids=["surrogate", "huge", "deep", "deeper"],
+)
+def test_no_hostile_record_stops_the_others(service: IngestService, peer: Peer, tmp_path: Path, data: bytes) -> None:
+    head = (
+        f'{{"v":1,"source":"edge/cam-1/{"f" * 32}","events":[{{"id":"9","kind":"outbox.tombstone","class":0,"time":1,'
+    )
+    peer.send(events_topic("cam-1"), head.encode() + b'"data":' + data + b"}]}")
+    peer.send(events_topic("cam-1"), message("cam-1", 1))
+    peer.until(lambda: any(ack["epoch"] == EPOCH for ack in peer.acks))
+    assert service.stats().messages == 2
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    assert store.devices()
+    store.close()
+
+
+def test_a_copied_outbox_loses_nothing_and_is_told(
+    service: IngestService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with SyncClient(fast_config(tmp_path / "x", None)) as client:
+        client.emit("count", {"who": "before", "n": 0})
+        assert client.flush(10)
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    for who in "xyx":
+        with SyncClient(fast_config(tmp_path / who, service.broker_url)) as client:
+            for n in range(5):
+                client.emit("count", {"who": who, "n": n})
+            assert client.drain(20)
+            assert client.stats().pending == 0
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    found = [(event.data["who"], event.data["n"]) for event in store.events() if event.kind == "count"]
+    assert sorted(found) == sorted([("before", 0), *(("x", n) for n in [*range(5)] * 2), *(("y", n) for n in range(5))])
+    assert len(store.devices()) == 2
+    assert all(store.missing(state.device, state.epoch) == [] and state.lost == 0 for state in store.devices())
+    store.close()
+    assert service.stats().conflicts >= 5
+    assert "ALARM: device cam-1" in caplog.text
+
+
+def test_the_database_may_be_deleted_under_the_ingest(service: IngestService, tmp_path: Path) -> None:
+    with SyncClient(fast_config(tmp_path, service.broker_url)) as client:
+        client.emit("count", {"n": 0})
+        assert client.drain(20)
+        for found in tmp_path.glob("fleet.db*"):
+            found.unlink()
+        client.emit("count", {"n": 1})
+        assert client.drain(20)
+    assert seqs(tmp_path) == [2]
+
+
+def test_junk_does_not_flood_the_log(service: IngestService, peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(50):
+        peer.send(events_topic("cam-1"), b"junk")
+    wait_until(lambda: service.stats().malformed == 50)
+    assert len([r for r in caplog.records if "is ignored" in r.getMessage()]) == 1
+
+
+def test_settings_do_not_show_a_password_and_a_service_starts_once(service: IngestService) -> None:
+    url = "mqtt://me:sesame@h"
+    assert "sesame" not in repr(IngestConfig("sqlite:///x", url))
+    assert "sesame" not in repr(SyncConfig("cam", url, Path("x")))
+    with pytest.raises(IngestError, match="before"):
+        service.start()
 
 
 def test_a_refused_record_leaves_the_device_with_a_tombstone(service: IngestService, tmp_path: Path) -> None:

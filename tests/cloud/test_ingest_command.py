@@ -7,8 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from delivery import fast_config, wait_until
+from delivery import fast_config, free_port, wait_until
 
+from edgewright.cli import ingest as verb
+from edgewright.cli.main import main
 from edgewright.cloud import count_events
 from edgewright.sync import SyncClient
 
@@ -50,6 +52,20 @@ def test_it_can_end_by_itself(tmp_path: Path) -> None:
     assert err == ""
     assert "mqtt://127.0.0.1:" in out
     assert "0 new records" in out
+
+
+def test_no_broker_is_not_idleness(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(verb, "_FIRST_CONTACT_S", 0.3)
+    broker = f"mqtt://127.0.0.1:{free_port()}"
+    arguments = ["--db", f"sqlite:///{tmp_path}/fleet.db", "--broker", broker, "--until-idle", "0.1"]
+    assert main(["ingest", *arguments]) == 2
+    assert f"no connection to {broker}" in capsys.readouterr().err
+    assert "devices keep their events" in caplog.text
 
 
 @pytest.mark.parametrize(

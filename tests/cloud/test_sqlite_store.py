@@ -53,6 +53,57 @@ def test_repeats_are_told_from_news(store: Store) -> None:
     ]
 
 
+def test_other_content_under_a_known_number_is_a_conflict_not_a_repeat(store: Store) -> None:
+    """A copied or restored outbox counts in the same epoch: what it sends is not in the database."""
+    store.insert("cam", A, records(1, 2, 3), 10.0)
+    changed = [Record(2, "count", Priority.DETECTION, 1.5, b'{"n":"other"}'), *records(3, 4)]
+    assert store.insert("cam", A, changed, 11.0) == Inserted(1, 1, (2,))
+    for other in (
+        Record(1, "fire", Priority.DETECTION, 1.5, b'{"n": 1}'),
+        Record(1, "count", Priority.ALARM, 1.5, b'{"n": 1}'),
+        Record(1, "count", Priority.DETECTION, 1.25, b'{"n": 1}'),
+        tombstone(1, [1, 1, 1]),
+    ):
+        assert store.insert("cam", A, [other], 12.0) == Inserted(0, 0, (1,))
+    twice = [Record(9, "count", Priority.DETECTION, 1.5, payload) for payload in (b'{"a":1}', b'{"a":2}', b'{"a":1}')]
+    assert store.insert("cam", A, twice, 13.0).conflicts == (9,)
+    assert [event.data for event in store.events()] == [*({"n": n} for n in (1, 2, 3, 4)), {"a": 1}]
+    assert store.losses("cam") == []
+
+
+def test_a_row_that_was_given_up_and_arrived_all_the_same_is_no_loss(store: Store) -> None:
+    store.insert("cam", A, [*records(1, 3, 6), tombstone(20, [2, 4, 3], [5, 8, 4], [9, 19, 2])], 1.0)
+    assert store.devices()[0].lost == 2 + 3 + 2
+
+
+def test_seqs_of_a_former_epoch_are_neither_missing_nor_lost(store: Store) -> None:
+    data = {"class": 0, "reason": f"in epoch {B}", "count": 4, "ranges": [[1, 4, 4]]}
+    before = Record(6, "outbox.tombstone", Priority.CONTROL, 1.5, json.dumps(data).encode())
+    store.insert("cam", A, [*records(5), before], 1.0)
+    assert store.missing("cam", A) == []
+    assert store.devices()[0].lost == 0
+
+
+def test_no_claim_of_a_device_breaks_the_sums(store: Store) -> None:
+    lines = [[n, 2**62, 2**62 - n + 1] for n in range(1, 20)]
+    store.insert("cam", A, [tombstone(2**62, *lines)], 1.0)
+    assert store.devices()[0].lost > 2**62
+
+
+def test_a_file_that_was_deleted_or_replaced_under_us_is_noticed_before_the_promise(store: Store, url: str) -> None:
+    path = sqlite_path(url)
+    store.insert("cam", A, records(1), 1.0)
+    store.begin()
+    store.insert("cam", A, records(2), 1.0)
+    for found in path.parent.glob("fleet.db*"):
+        found.unlink()
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        store.commit()
+    store.rollback()
+    assert store.insert("cam", A, records(2), 1.0) == Inserted(1, 0)
+    assert count_events(url) == 1
+
+
 def test_epochs_and_devices_are_apart(store: Store, url: str) -> None:
     store.insert("cam", A, records(1, 2), 10.0)
     store.insert("cam", B, records(1), 12.0)
@@ -88,12 +139,27 @@ def test_gaps_are_those_that_no_tombstone_explains(store: Store) -> None:
         {},
         {"class": 2, "reason": "x", "ranges": "no"},
         {"class": 2, "reason": "x", "ranges": [[2, 1, 1], [1], [1, 2, 9]]},
+        {"class": 2, "reason": "\ud800", "ranges": [[1, 1, 1]]},
+        {"class": 2, "reason": "\0", "ranges": [[1, 1, 1]]},
     ],
     ids=str,
 )
 def test_a_strange_tombstone_is_an_event_like_any_other(store: Store, data: dict[str, object]) -> None:
     record = Record(1, "outbox.tombstone", Priority.CONTROL, 1.0, json.dumps(data).encode())
     assert store.insert("cam", A, [record], 1.0) == Inserted(1, 0)
+    assert store.losses("cam") == []
+
+
+def test_a_tombstone_too_deep_to_read_is_an_event_like_any_other(store: Store) -> None:
+    payload = b'{"a":' * 5000 + b"{}" + b"}" * 5000
+    record = Record(1, "outbox.tombstone", Priority.CONTROL, 1.0, payload)
+    assert store.insert("cam", A, [record], 1.0) == Inserted(1, 0)
+    assert store.losses("cam") == []
+
+
+def test_only_the_outbox_itself_may_bury(store: Store) -> None:
+    data = {"class": 2, "reason": "x", "count": 1, "ranges": [[1, 1, 1]]}
+    store.insert("cam", A, [Record(2, "outbox.tombstone", Priority.ALARM, 1.0, json.dumps(data).encode())], 1.0)
     assert store.losses("cam") == []
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.optimize.contract import Contract, Figures, Measured, Status, judge
+from edgewright.optimize.evaluate.intervals import MIN_BLOCKS, measured_share
+from edgewright.runtime.bench_ratio import MIN_PAIRS, ratio_of
 
 numbers = st.floats(-100, 100, allow_nan=False)
 shares = st.floats(0, 100, allow_nan=False)
@@ -61,3 +64,21 @@ def test_frames_needed_is_more_than_there_were(figure: Measured, limit: float) -
 def test_the_whole_is_as_bad_as_its_worst_clause(drop: Measured, kept: Measured, limit: float, share: float) -> None:
     verdict = judge(Contract(max_drop=limit, min_agreement=share), Figures(drop=drop, agreement=kept))
     assert RANK[verdict.status] == min(RANK[clause.status] for clause in verdict.clauses)
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=MIN_PAIRS - 1))
+def test_a_few_turns_decide_nothing(pairs: list[tuple[float, float]]) -> None:
+    ratio = ratio_of("a", "b", {"a": [slow for slow, _ in pairs], "b": [fast for _, fast in pairs]})
+    figures = Figures(speedup=Measured(ratio.value, ratio.low, ratio.high, len(pairs)))
+    verdicts = {judge(Contract(min_speedup=limit), figures).status for limit in (0.01, 1, 100)}
+    assert verdicts == {Status.INCONCLUSIVE}
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(2, 90)), min_size=1, max_size=8 * MIN_BLOCKS - 1))
+def test_a_few_blocks_of_boxes_decide_nothing(frames: list[tuple[int, int]]) -> None:
+    totals = np.array([total for _, total in frames], np.int64)
+    share = measured_share(np.minimum([kept for kept, _ in frames], totals), totals, block=8)
+    assert share is not None
+    scaled = Measured(100 * share.value, 100 * share.low, 100 * share.high, share.samples)
+    verdicts = {judge(Contract(min_agreement=limit), Figures(agreement=scaled)).status for limit in (1, 50, 99)}
+    assert verdicts == {Status.INCONCLUSIVE}

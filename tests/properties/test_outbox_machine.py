@@ -17,10 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edgewright.cloud.tombstones import read_tombstone
 from edgewright.sync import OutboxConfig, Priority, ResendConfig
-from edgewright.sync.changes import Changes, Dead, NewRow
 from edgewright.sync.flight import Flight, Shipment
-from edgewright.sync.reading import Reader
-from edgewright.sync.store import Store, connect_file
+from edgewright.sync.store import Reader, Store, connect_file
+from edgewright.sync.transaction import Changes, Dead, NewRow
 
 CONFIG = OutboxConfig(byte_budget=1024 * 1024, max_record_bytes=32 * 1024)
 RESEND = ResendConfig(window_messages=4, window_rows=40, message_rows=5, first_s=1.0, cap_s=4.0)
@@ -149,6 +148,19 @@ class Delivery(RuleBasedStateMachine):
             self.dead.add(seq)
             self.apply(dead=[Dead(priority, seq, "refused: why")])
 
+    @rule()
+    def conflict(self) -> None:
+        """Somebody else counts in this epoch: what is in the file goes on in a new one."""
+        before = self.store.epoch
+        self.store.renew()
+        assert self.reader.epoch() == self.store.epoch != before
+        self.apply()
+        self.flight.clear()
+        self.cursor = dict.fromkeys(Priority, 0)
+        self.broker.clear()
+        self.pubacks.clear()
+        self.acks.clear()
+
     @rule(seconds=st.sampled_from([0.5, 1.0, 5.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
@@ -164,10 +176,10 @@ class Delivery(RuleBasedStateMachine):
         return {r.seq for p in Priority for r in self.reader.after(p, 0, 10**6)}
 
     def lost(self) -> set[int]:
-        lines = self.store._db.execute("SELECT first, last, n FROM lost").fetchall()
+        lines = self.store._db.execute("SELECT first, last, n FROM lost WHERE class <> 0").fetchall()
         for payload in (self.committed | self.cloud).values():
             if payload.startswith(b'{"class":'):
-                lines += [line[:3] for line in read_tombstone(payload)]
+                lines += [line[:3] for line in read_tombstone(payload) if line[3]]  # of class 0 nothing is lost
         return {seq for first, last, _ in lines for seq in range(first, last + 1)}
 
     @invariant()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -108,12 +109,21 @@ class Child:
         arguments = [sys.executable, str(_CHILD), role, json.dumps({"folder": str(folder), **settings})]
         self._log = (folder / f"{role}.log").open("ab")
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
+        self._read = b""
 
-    def line(self) -> str:
+    def line(self, timeout_s: float = 60.0) -> str:
+        """The next line; the bound only ends a test that would hang."""
         assert self._process.stdout is not None
-        text = self._process.stdout.readline().decode().strip()
-        assert text, f"the child ended early: see {self._log.name}: {Path(self._log.name).read_text()[-2000:]}"
-        return text
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._read:
+            left = deadline - time.monotonic()
+            ready = left > 0 and select.select([self._process.stdout], [], [], left)[0]
+            more = os.read(self._process.stdout.fileno(), 65536) if ready else b""
+            what = "ended early" if ready else f"said nothing for {timeout_s} s"
+            assert more, f"the child {what}: see {self._log.name}: {Path(self._log.name).read_text()[-2000:]}"
+            self._read += more
+        text, _, self._read = self._read.partition(b"\n")
+        return text.decode().strip()
 
     def tell(self, text: str) -> None:
         assert self._process.stdin is not None

@@ -72,9 +72,13 @@ def device(settings: dict[str, Any]) -> None:
             time.sleep(1 / settings["rate"])
         client.flush(10)
         print("emitted", flush=True)
+        while "drain" not in commands and client.stats().pending != client.stats().at_broker:
+            time.sleep(0.01)
+        print("confirmed", flush=True)
         while "drain" not in commands:
             time.sleep(0.01)
-        print(json.dumps({"drained": client.drain(30), "resent": client.stats().resent}), flush=True)
+        drained, stats = client.drain(30), client.stats()
+        print(json.dumps({"drained": drained, "resent": stats.resent, "dropped": stats.dropped}), flush=True)
 
 
 def ingest(settings: dict[str, Any]) -> None:

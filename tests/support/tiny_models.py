@@ -93,6 +93,31 @@ def classifier_onnx() -> bytes:
     return _serialized(nodes, {"w": weights, "head": head}, {"scores": [1, 3]})
 
 
+def slow_detector_onnx(model: bytes, side: int = 512) -> bytes:
+    """The same detector after a product of large matrices that changes nothing."""
+    slow = onnx.load_model_from_string(model)
+    graph = slow.graph
+    name = graph.input[0].name
+    for node in graph.node:
+        node.input[:] = ["calm" if used == name else used for used in node.input]
+    big = np.zeros((side, side), np.float32)
+    graph.initializer.append(numpy_helper.from_array(big, "big"))
+    # The scalar is zero and depends on the picture, or the engine would compute the product once.
+    work = [
+        helper.make_node("ReduceMax", [name], ["brightest"], keepdims=0),
+        helper.make_node("Add", ["big", "brightest"], ["filled"]),
+        helper.make_node("MatMul", ["filled", "filled"], ["product"]),
+        helper.make_node("MatMul", ["product", "big"], ["all_zero"]),
+        helper.make_node("ReduceSum", ["all_zero"], ["zero"], keepdims=0),
+        helper.make_node("Add", [name, "zero"], ["calm"]),
+    ]
+    nodes = [*work, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(slow)
+    return bytes(slow.SerializeToString())
+
+
 def _serialized(nodes: list[Any], constants: dict[str, NDArray[Any]], outputs: dict[str, list[int]]) -> bytes:
     graph = helper.make_graph(
         nodes,
@@ -137,10 +162,10 @@ def spot_frame(index: int) -> NDArray[np.uint8]:
     return image
 
 
-def write_clip(path: Path, frames: int = 48) -> Path:
-    """A clip of moving spots."""
+def write_clip(path: Path, frames: int = 48, rate: float = 10) -> Path:
+    """A clip of moving spots, ``rate`` frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, FRAME)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, FRAME)
     for index in range(frames):
         writer.write(spot_frame(index))
     writer.release()
@@ -163,13 +188,13 @@ def write_labels(path: Path, indices: range, *, name: str = "spot", size: tuple[
     return path
 
 
-def write_photos(folder: Path, count: int, *, start: int = 0, by_class: bool = False) -> Path:
-    """Pictures that are mostly red, green or blue, in that turn."""
+def write_photos(folder: Path, count: int, *, start: int = 0, by_class: bool = False, film: bool = True) -> Path:
+    """Pictures that are mostly red, green or blue, in that turn; ``film`` gives their names running numbers."""
     for number in range(start, start + count):
         kind = number % 3
         image = np.random.default_rng(1000 + number).integers(0, 120, (40, 40, 3)).astype(np.uint8)
         image[..., 2 - kind] = np.clip(image[..., 2 - kind].astype(int) + 90, 0, 255)
         place = folder / PRODUCTS[kind] if by_class else folder
         place.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(place / f"photo-{number:03d}.png"), image)
+        assert cv2.imwrite(str(place / f"photo-{number if film else number**2:03d}.png"), image)
     return folder

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from edgewright.sync import Priority, ResendConfig
@@ -94,6 +96,20 @@ def test_a_silent_cloud_gets_one_probe_and_its_answer_releases_the_rest(flight: 
     assert flight.due(9.0) is second
 
 
+def test_a_sign_of_life_releases_all_that_are_due_at_once(flight: Flight) -> None:
+    shipments = [launch(flight, mid, mid) for mid in (1, 2, 3)]
+    for mid in (1, 2, 3):
+        flight.puback(mid, 0.0)
+    flight.stored([(3, 3)])
+    for shipment, mid in zip(shipments[:2], (4, 5), strict=True):  # neither waits for the other's answer
+        assert flight.due(5.0) is shipment
+        flight.launch(shipment, mid, 5.0)
+        flight.puback(mid, 5.0)
+    assert flight.due(9.0) is shipments[0]  # and if that was all, one probes again
+    flight.launch(shipments[0], 6, 9.0)
+    assert flight.due(9.0) is None
+
+
 def test_a_new_connection_sends_all_again_oldest_first(flight: Flight) -> None:
     first, second = launch(flight, 1, 1), launch(flight, 2, 2)
     flight.puback(1, 0.0)
@@ -130,3 +146,93 @@ def test_a_new_epoch_forgets_everything(flight: Flight) -> None:
     flight.clear()
     assert (flight.rows, flight.awaiting, flight.next_due()) == (0, 0, None)
     assert flight.puback(1, 0.0) is None
+
+
+def silence(flight: Flight, mid: int, now: float) -> tuple[Shipment, float]:
+    """One repeat that nobody answers: what was sent, and when."""
+    due = flight.next_due()
+    assert due is not None
+    now = max(now, due)
+    shipment = flight.due(now)
+    assert shipment is not None
+    flight.launch(shipment, mid, now, size=9000)
+    flight.puback(mid, now)
+    return shipment, now
+
+
+def test_a_silence_splits_once_slows_down_and_gives_each_its_turn(flight: Flight) -> None:
+    """Forty repeats into a dead cloud: few messages, and none is always the first."""
+    first, second = launch(flight, 1, 1, 2, 3), launch(flight, 2, 4, 5)
+    for mid in (1, 2):
+        flight.puback(mid, 0.0)
+    now, sent, times = 0.0, [], []
+    for mid in range(10, 50):
+        shipment, now = silence(flight, mid, now)
+        sent.append(tuple(shipment.rows))
+        times.append(now)
+    assert sent[:3] == [(1, 2, 3)] * 3
+    assert first.rows == {}
+    assert sent[3:6] == [(1,), (2,), (3,)]
+    assert (4, 5) in sent
+    assert tuple(second.rows) == (4, 5)  # one split is enough
+    assert {(1,), (2,), (3,), (4, 5)} <= set(sent[-12:])
+    assert {round(b - a, 6) for a, b in itertools.pairwise(times[4:])} == {10.0}
+    assert flight.aim_bytes == 4500
+
+
+def test_an_answer_after_a_split_releases_the_other_rows(flight: Flight) -> None:
+    shipment = launch(flight, 1, 1, 2, 3)
+    flight.puback(1, 0.0)
+    now = 0.0
+    for mid in (2, 3, 4):
+        _, now = silence(flight, mid, now)
+    alone, now = silence(flight, 5, now)
+    assert tuple(alone.rows) == (1,)
+    assert shipment.rows == {}
+    assert flight.due(now) is None
+    assert flight.stored([(1, 1)]) == rows(1)
+    for mid, seq in ((6, 2), (7, 3)):
+        due = flight.due(now)
+        assert due is not None
+        assert tuple(due.rows) == (seq,)
+        flight.launch(due, mid, now)
+        flight.puback(mid, now)
+        flight.stored([(seq, seq)])
+
+
+def test_what_ends_three_connections_is_split_and_then_waits_behind_the_others(flight: Flight) -> None:
+    launch(flight, 1, 1, 2)
+    launch(flight, 2, 3)
+    for _ in range(3):
+        flight.disconnected(0.0)
+        shipment = flight.due(0.0)
+        assert shipment is not None
+        flight.launch(shipment, 9, 0.0)
+    assert tuple(shipment.rows) == (1,)
+    for _ in range(3):
+        flight.disconnected(0.0)
+        shipment = flight.due(0.0)
+        assert shipment is not None
+        flight.launch(shipment, 9, 0.0)
+    assert tuple(shipment.rows) == (2,)
+    flight.puback(9, 0.0)
+    flight.disconnected(50.0)
+    order = []
+    for mid in (11, 12):
+        shipment = flight.due(50.0)
+        assert shipment is not None
+        order.append(tuple(shipment.rows))
+        flight.launch(shipment, mid, 50.0)
+    assert order == [(2,), (3,)]
+
+
+def test_a_confirmation_clears_the_suspicion(flight: Flight) -> None:
+    launch(flight, 1, 1, 2)
+    for mid in range(2, 20):
+        flight.disconnected(0.0)
+        shipment = flight.due(0.0)
+        assert shipment is not None
+        assert tuple(shipment.rows) == (1, 2)
+        flight.launch(shipment, mid, 0.0)
+        if mid % 2:
+            flight.puback(mid, 0.0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sqlite3
 import subprocess
 import threading
@@ -11,9 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from delivery import FAST_OUTBOX, wait_until
 
-from edgewright.sync import Outbox, OutboxBusyError, OutboxConfig, OutboxError, Priority, Record, SyncConfigError
-from edgewright.sync.changes import Dead
-from edgewright.sync.store import connect_file
+from edgewright.sync import (
+    LinkConfig,
+    Outbox,
+    OutboxBusyError,
+    OutboxConfig,
+    OutboxError,
+    Priority,
+    Record,
+    ResendConfig,
+    SyncConfigError,
+)
+from edgewright.sync.store import Store, connect_file
+from edgewright.sync.transaction import Dead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -292,8 +303,11 @@ class Faulty(sqlite3.Connection):
 
     full = False
     nothing_works = False
+    no_pragma = False
 
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if Faulty.no_pragma and sql.startswith("PRAGMA max_page_count="):
+            raise sqlite3.OperationalError("disk I/O error")
         if (Faulty.full and sql.startswith("INSERT INTO row_")) or (Faulty.nothing_works and sql == "COMMIT"):
             raise sqlite3.OperationalError("database or disk is full")
         return super().execute(sql, *args)
@@ -306,7 +320,7 @@ def faulty(path: Path) -> sqlite3.Connection:
 @pytest.fixture
 def mend() -> Iterator[None]:
     yield
-    Faulty.full = Faulty.nothing_works = False
+    Faulty.full = Faulty.nothing_works = Faulty.no_pragma = False
 
 
 @pytest.mark.usefixtures("mend")
@@ -343,6 +357,135 @@ def test_closing_on_a_dead_disk_ends(open_outbox: Callable[..., Outbox]) -> None
     assert not any(t.name == "edgewright-outbox" for t in threading.enumerate())
 
 
+@pytest.mark.usefixtures("mend")
+def test_no_defect_of_a_listener_or_the_disk_ends_the_writer(
+    open_outbox: Callable[..., Outbox], caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+
+    def boom(records: object, epoch: str) -> None:
+        raise RuntimeError("the application's defect")
+
+    outbox = open_outbox(FAST_OUTBOX, connect=faulty, on_commit=boom)
+    outbox.add_listener(lambda records, _: seen.extend(record.seq for record in records))
+    Faulty.nothing_works = True
+    outbox.emit("count", {"n": 0})
+    wait_until(lambda: outbox.stats().commit_failures)
+    Faulty.nothing_works = False
+    for n in range(1, 4):
+        outbox.emit("count", {"n": n})
+        assert outbox.flush(10)
+    assert numbers(outbox) == [0, 1, 2, 3]
+    assert seen == [1, 2, 3, 4]
+    assert len([r for r in caplog.records if "on_commit raised" in r.getMessage()]) == 1
+
+
+@pytest.mark.usefixtures("mend")
+def test_a_disk_that_fails_while_the_reserve_is_held_does_not_end_the_writer(
+    open_outbox: Callable[..., Outbox], caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = open_outbox(FAST_OUTBOX, connect=faulty)
+    store = outbox._writer._store
+    Faulty.no_pragma, store.frozen = True, True
+    outbox._writer._reserve_due = 0.0
+    outbox._writer.wake()
+    wait_until(lambda: outbox._writer._reserve_due)
+    Faulty.no_pragma = False
+    outbox.emit("count", {"n": 0})
+    assert outbox.flush(10)
+    assert numbers(outbox) == [0]
+    assert "unexpected error" not in caplog.text
+
+
+def test_a_surprise_in_the_writer_is_survived(
+    open_outbox: Callable[..., Outbox], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = open_outbox()
+    left = [3]
+    inner = Store.apply
+
+    def apply(store: Store, *args: Any, **more: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise sqlite3.OperationalError("full") if left[0] % 2 else RuntimeError("a defect of ours")
+        return inner(store, *args, **more)
+
+    def relieve(_store: Store) -> None:
+        raise RuntimeError("inside the handling of a full disk")
+
+    monkeypatch.setattr(Store, "apply", apply)
+    monkeypatch.setattr(Store, "relieve", relieve)
+    outbox.emit("count", {"n": 0})
+    assert outbox.flush(10)
+    assert numbers(outbox) == [0]
+    assert caplog.text.count("unexpected error") == 1
+
+
+def test_waiting_events_are_bounded_by_bytes_too(path: Path, open_outbox: Callable[..., Outbox]) -> None:
+    outbox = open_outbox(OutboxConfig(flush_interval_s=0.01, queue_bytes=100_000))
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    for n in range(500):
+        outbox.emit("count", {"n": n, "f": "x" * 10_000})
+    outbox.emit("fire", {"n": -1, "f": "x" * 10_000}, priority=Priority.ALARM)
+    held = sum(len(row.payload) for row in [*outbox._queues.rows[Priority.DETECTION], *outbox._writer._batch])
+    assert held <= 100_000 + 2 * 1024 * 1024  # the queue, and what the writer has in hand: at most 1/32 of the budget
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert outbox.flush(20)
+    stats = outbox.stats()
+    assert stats.dropped[Priority.DETECTION] > 200
+    assert stats.dropped[Priority.ALARM] == 0
+    assert stats.committed + sum(stats.dropped.values()) == 501
+    for n in range(500):  # what was taken out makes room again
+        outbox.emit("count", {"n": n, "f": "x" * 10_000})
+        assert outbox.flush(20)
+        if n > 30:
+            break
+    assert outbox.stats().dropped == stats.dropped
+
+
+def test_a_new_epoch_keeps_the_rows_and_accounts_for_the_others(open_outbox: Callable[..., Outbox]) -> None:
+    told: list[str] = []
+    outbox = open_outbox(on_commit=lambda _, epoch: told.append(epoch))
+    for n in range(10):
+        outbox.emit("count", {"n": n})
+    assert outbox.flush(10)
+    before = epoch_of(outbox)
+    outbox.stored(before, [(Priority.DETECTION, seq) for seq in (1, 2, 3, 6)])
+    outbox.renew("f" * 32)  # of another epoch: nothing
+    outbox.renew(before)
+    wait_until(lambda: epoch_of(outbox) != before)
+    wait_until(lambda: len(set(told)) == 2)
+    assert numbers(outbox) == [3, 4, 6, 7, 8, 9]
+    (tombstone,) = [record for record in everything(outbox) if record.kind == "outbox.tombstone"]
+    said = json.loads(tombstone.payload)
+    assert (said["class"], said["reason"], said["ranges"]) == (0, f"in epoch {before}", [[1, 3, 3], [6, 6, 1]])
+    outbox.emit("count", {"n": 10})
+    assert outbox.flush(10)
+    assert [record.seq for record in everything(outbox)] == [11, 4, 5, 7, 8, 9, 10, 12]
+
+
+def test_very_scattered_seqs_of_a_former_epoch_are_joined(open_outbox: Callable[..., Outbox]) -> None:
+    outbox = open_outbox(OutboxConfig(flush_interval_s=0.01, queue_rows=5000))
+    for n in range(3000):
+        outbox.emit("count", {"n": n})
+    assert outbox.flush(10)
+    before = epoch_of(outbox)
+    outbox.stored(before, [(Priority.DETECTION, seq) for seq in range(1, 3000, 2)])
+    wait_until(lambda: outbox.stats().stored == 1500)
+    outbox.renew(before)
+    wait_until(lambda: epoch_of(outbox) != before)
+    ranges = [
+        tuple(line)
+        for record in everything(outbox)
+        if record.kind == "outbox.tombstone"
+        for line in json.loads(record.payload)["ranges"]
+    ]
+    assert sum(n for _, _, n in ranges) == 1500
+    assert len(ranges) == 500
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "tiny"
@@ -351,6 +494,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mount.returncode:
+        assert not os.environ.get("CI"), f"this must run in CI: {mount.stderr.decode()}"
         pytest.skip("mounting a small disk needs root; the full-disk tests above run everywhere")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
@@ -476,9 +620,29 @@ def test_after_close_events_are_counted_not_kept(open_outbox: Callable[..., Outb
 
 @pytest.mark.parametrize(
     "settings",
-    [{"byte_budget": 1000}, {"max_record_bytes": 0}, {"byte_budget": MIB}, {"flush_interval_s": 0}, {"queue_rows": 0}],
+    [
+        *({"byte_budget": 1000}, {"max_record_bytes": 0}, {"byte_budget": MIB}, {"flush_interval_s": 0}),
+        *({"queue_rows": 0}, {"queue_bytes": 1000}, {"flush_interval_s": float("nan")}),
+    ],
     ids=str,
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SyncConfigError):
         OutboxConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        *((LinkConfig, {name: 0}) for name in ("keepalive_s", "connect_timeout_s", "backoff_base_s", "reprobe_s")),
+        *((LinkConfig, {"backoff_cap_s": value}) for value in (-1.0, float("nan"), float("inf"))),
+        (LinkConfig, {"keepalive_s": 70_000}),
+        *((ResendConfig, {name: 0}) for name in ("window_messages", "window_rows", "message_rows", "message_bytes")),
+        *((ResendConfig, {name: -1.0}) for name in ("first_s", "cap_s", "stall_s")),
+        *((ResendConfig, {"message_rows": 1001}), (ResendConfig, {"message_bytes": 2**21})),
+    ],
+    ids=str,
+)
+def test_settings_of_the_network_are_checked_too(kind: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(SyncConfigError, match=next(iter(settings))):
+        kind(**settings)

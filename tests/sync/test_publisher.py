@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -357,6 +358,59 @@ def test_a_file_that_rots_under_way_costs_its_rows_and_delivery_goes_on(
     )
     assert len({event.epoch for event in events}) == 2
     assert [event.kind for event in events if not event.priority] == ["outbox.reset"]
+    store.close()
+
+
+def test_rot_that_only_the_reader_meets_does_not_halt_delivery(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """Old pages are read for sending, while the writer touches the newest ones only."""
+    with SyncClient(fast_config(tmp_path, None)) as client:
+        for n in range(1500):
+            client.emit("count", {"n": n, "f": "x" * 300})
+            if n % 400 == 0:
+                assert client.flush(10)
+    url = mosquitto().url
+    with SyncClient(fast_config(tmp_path, url)) as client:
+        path = tmp_path / "outbox.db"
+        with closing(connect_file(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with path.open("r+b") as file:
+            file.seek(4096 * 20)
+            file.write(b"\xff" * 4096 * 5)
+        wait_until(lambda: client.stats().connected)
+        with ingest(tmp_path, url):
+            for n in range(10):
+                client.emit("fire", {"n": n})
+                client.flush(10)
+            wait_until((tmp_path / "outbox.db.corrupt").exists)
+            client.emit("fire", {"n": 10})
+            assert client.drain(20)
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    events = list(store.events())
+    assert 10 in [event.data["n"] for event in events if event.kind == "fire"]
+    assert "outbox.reset" in [event.kind for event in events]
+    store.close()
+
+
+def test_rows_evicted_under_way_are_counted_once(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    url = mosquitto().url
+    outbox = OutboxConfig(byte_budget=1 << 20, flush_interval_s=0.01, max_record_bytes=16384)
+    with ingest(tmp_path, url):
+        pass  # the broker keeps for it what comes now
+    with SyncClient(fast_config(tmp_path, url, outbox=outbox)) as client:
+        wait_until(lambda: client.stats().connected)
+        for n in range(2000):
+            client.emit("count", {"n": n, "f": "x" * 900})
+            if n % 100 == 99:
+                assert client.flush(20)
+        with ingest(tmp_path, url):
+            assert client.drain(30)
+        assert client.stats().evicted > 500
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    (state,) = store.devices()
+    assert store.count() + state.lost == 2000
+    assert store.missing("cam-1", state.epoch) == []
     store.close()
 
 

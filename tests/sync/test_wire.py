@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.sync import Priority, Record, WireError
-from edgewright.sync.record import encode_data
-from edgewright.sync.topics import device_of, events_topic
+from edgewright.sync.record import encode_data, too_deep
 from edgewright.sync.wire import (
     MAX_MESSAGE_BYTES,
     Rejected,
     decode_ack,
     decode_events,
+    device_of,
     encode_acks,
     encode_events,
     encode_record,
     envelope_bytes,
+    events_topic,
     to_ranges,
 )
 
@@ -120,7 +121,8 @@ def test_a_message_without_names_is_refused_whole(message: bytes) -> None:
         {"kind": ""},
         {"kind": "a b"},
         {"kind": "x" * 65},
-        {"class": 9},
+        {"class": 256},
+        {"class": -1},
         {"class": True},
         {"class": "2"},
         {"class": [1]},
@@ -138,6 +140,40 @@ def test_a_bad_event_is_rejected_by_name_and_its_neighbour_kept(change: dict[str
     batch = decode_events(message)
     assert [record.seq for record in batch.records] == [6]
     assert [one.seq for one in batch.rejected] == [5]
+
+
+def test_a_class_of_a_newer_device_keeps_its_number() -> None:
+    (record,) = decode_events(events({"class": 9})).records
+    assert record.priority == 9
+    assert b'"class":9,' in encode_record(record)
+
+
+@pytest.mark.parametrize(("depth", "good"), [(32, True), (33, False), (600, False)])
+@pytest.mark.parametrize("shape", ['{"a":', "["])
+def test_both_sides_take_the_same_depth(depth: int, good: bool, shape: str) -> None:
+    """What a device accepts the ingest must be able to read, or the row would be sent for ever."""
+    close = "}" if shape[0] == "{" else "]"
+    inner = shape * (depth - 1) + ("1" if shape[0] == "{" else "") + close * (depth - 1)
+    data = json.loads('{"x":' + inner + "}")
+    assert too_deep(data) is not good
+    if good:
+        assert decode_events(events({"data": data})).records[0].payload == encode_data(data)
+    else:
+        with pytest.raises(ValueError, match="nested"):
+            encode_data(data)
+        (refusal,) = decode_events(events({"data": data})).rejected
+        assert "nested" in refusal.reason
+
+
+def test_many_brackets_are_not_depth() -> None:
+    data = {"boxes": [[1, 2, 3, 4]] * 100, "text": "[[[[[{{{{{" * 10}
+    assert json.loads(encode_data(data)) == data
+
+
+def test_a_conflict_is_said_once_all_else_is() -> None:
+    acks = [decode_ack(ack) for ack in encode_acks(EPOCH, range(1, 5000, 2), conflict=True)]
+    assert [ack.conflict for ack in acks] == [False, False, True]
+    assert not decode_ack(encode_acks(EPOCH, [1])[0]).conflict
 
 
 def test_lone_surrogates_are_kept_harmless() -> None:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from edgewright.cloud import IngestService
 
 
-__all__ = ["EPILOG", "HELP", "add_arguments", "run"]
-
-HELP = "receive events from devices into a database"
+__all__ = ["EPILOG", "add_arguments", "run"]
 
 EPILOG = """\
 examples:

@@ -3,7 +3,8 @@
 Invariants:
 
 - An acknowledgement is published after ``commit`` returned, never before; the broker's own acknowledgement too.
-- What cannot be parsed is counted and logged, never stored, and never stops the others.
+- What cannot be parsed or stored is counted and logged, and never stops the others.
+- Seqs under which the database has something else are not acknowledged: the device is told of the conflict.
 - A device speaks for itself only: the name in the payload must be the name in the topic.
 - A failing database is waited for: nothing is acknowledged meanwhile, so the devices keep their rows.
 """
@@ -25,8 +26,8 @@ from edgewright.sync.config import LinkConfig
 from edgewright.sync.connection import Message, Ready, SessionConfig
 from edgewright.sync.errors import WireError
 from edgewright.sync.link import Link
-from edgewright.sync.topics import ALL_EVENTS, ack_topic, device_of
-from edgewright.sync.wire import decode_events, encode_acks
+from edgewright.sync.quiet import Throttle
+from edgewright.sync.wire import ALL_EVENTS, ack_topic, decode_events, device_of, encode_acks
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,7 +42,10 @@ _log = logging.getLogger(__name__)
 _IDLE_S = 0.5
 _GATHER_S = 0.01
 _STOP_S = 15.0
-_COUNTS = ("messages", "stored", "duplicates", "rejected", "malformed", "mismatched", "acknowledged", "failures")
+_COUNTS = (
+    *("messages", "stored", "duplicates", "conflicts", "rejected"),
+    *("malformed", "mismatched", "acknowledged", "failures"),
+)
 _WEEK_S = 7 * 24 * 3600
 
 
@@ -60,7 +64,7 @@ class IngestConfig:
     """
 
     db: str
-    broker: str | None = None
+    broker: str | None = field(default=None, repr=False)  # it may hold a password
     port: int = 0
     client_id: str = "edgewright-ingest"
     batch_messages: int = 200
@@ -76,18 +80,20 @@ class IngestStats:
         messages: Messages received.
         stored: Records that are new in the database.
         duplicates: Records that were there already.
+        conflicts: Records under whose seq another record was there: a copied or restored outbox; not stored.
         rejected: Records refused for good; their devices were told.
         malformed: Messages that could not be used at all.
         mismatched: Messages whose payload names another device than their topic.
         acknowledged: Acknowledgements published.
         failures: Transactions that the database refused.
         connected: Whether the broker is there now.
-        last_message_at: Monotonic seconds of the newest message, of the start when there was none.
+        last_message_at: Monotonic seconds of the newest message; when there was none, of the first connection.
     """
 
     messages: int = 0
     stored: int = 0
     duplicates: int = 0
+    conflicts: int = 0
     rejected: int = 0
     malformed: int = 0
     mismatched: int = 0
@@ -122,6 +128,8 @@ class IngestService:
         # All keys from the start: stats() reads it from another thread.
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._last_message_at = time.monotonic()
+        self._throttle = Throttle()
+        self._surprised = False
         self._closed = False
 
     @property
@@ -144,10 +152,13 @@ class IngestService:
             SyncConfigError: The broker URL cannot be used.
             BrokerError: The embedded broker cannot start.
             MissingExtraError: amqtt is not installed.
+            IngestError: It was started before.
         """
+        if self._store is not None:
+            raise IngestError("this IngestService was started before; make a new one")
         if self._config.broker is not None:
             parse_broker(self._config.broker)  # before anything is opened
-        self._store = open_store(self._config.db)
+        store = open_store(self._config.db)
         try:
             if self._config.broker is None:
                 self._broker = EmbeddedBroker(self._config.port)
@@ -161,13 +172,15 @@ class IngestService:
                 expiry_s=_WEEK_S,
                 manual_ack=True,
                 known_old=own,
+                meanwhile="devices keep their events",
             )
             self._link = Link(parse_broker(self.broker_url), self._config.link, session)
         except BaseException:
             if self._broker is not None:
                 self._broker.stop()
-            self._store.close()
+            store.close()
             raise
+        self._store = store
         self._last_message_at = time.monotonic()
         self._thread.start()
 
@@ -209,7 +222,9 @@ class IngestService:
             if batch:
                 self._ingest(link, store, batch)
         except Exception:  # noqa: BLE001 - one batch that hits a defect must not end the ingest of a fleet
-            _log.exception("the ingest met an unexpected error; the batch is left to be sent again")
+            if not self._surprised:
+                self._surprised = True
+                _log.exception("the ingest met an unexpected error; the batch is left to be sent again")
             link.drop("an unexpected error")
             self._stop.wait(self._config.retry_s)
 
@@ -225,6 +240,8 @@ class IngestService:
                 if isinstance(event, Message):
                     batch.append(event)
                 elif isinstance(event, Ready):
+                    if not self._ready.is_set():
+                        self._last_message_at = time.monotonic()
                     self._ready.set()
             if self._stop.is_set():
                 break
@@ -242,9 +259,11 @@ class IngestService:
             done = self._commit(store, parsed)
             if done is None:
                 return  # stopping while the database fails: nothing is acknowledged, the devices keep their rows
-            self._counts["stored"] += sum(one.new for one in done)
-            self._counts["duplicates"] += sum(one.duplicates for one in done)
-        self._acknowledge(link, parsed)
+            for effect in filter(None, done):
+                self._counts["stored"] += effect.new
+                self._counts["duplicates"] += effect.duplicates
+                self._counts["conflicts"] += len(effect.conflicts)
+            self._acknowledge(link, list(zip(parsed, done, strict=True)))
         for message in batch:
             link.ack(message)
 
@@ -252,44 +271,79 @@ class IngestService:
         device = device_of(message.topic)
         try:
             batch = decode_events(message.payload)
-        except WireError as error:
+        except (
+            WireError,
+            ValueError,
+            RecursionError,
+        ) as error:  # the latter two would be our defect, and are contained
             self._counts["malformed"] += 1
-            _log.warning("a message on %.100r is ignored: %s", message.topic, error)
+            self._throttle.warn(_log, "malformed", "a message on %.100r is ignored: %s", message.topic, error)
             return None
         if batch.device != device:
             self._counts["mismatched"] += 1
-            _log.warning(
-                "a message on the topic of device %s claims to be of %.64r; it is ignored", device, batch.device
-            )
+            text = "a message on the topic of device %s claims to be of %.64r; it is ignored"
+            self._throttle.warn(_log, "mismatched", text, device, batch.device)
             return None
         self._counts["rejected"] += len(batch.rejected)
-        for one in batch.rejected[:3]:
-            _log.warning("record %d of device %s is refused: %s", one.seq, device, one.reason)
+        for one in batch.rejected[:1]:
+            text = "record %d of device %s is refused: %s"
+            self._throttle.warn(_log, "rejected", text, one.seq, device, one.reason)
         return batch
 
-    def _commit(self, store: Store, batches: list[EventBatch]) -> list[Inserted] | None:
-        """Stores all of it, trying until it works; None when the service is stopped first."""
+    def _commit(self, store: Store, batches: list[EventBatch]) -> list[Inserted | None] | None:
+        """Stores all of it, trying until it works.
+
+        Returns:
+            What each batch did, None for one that cannot be stored at all; None when the service is stopped first.
+        """
         received_at = time.time()
         failed = False
         while True:
-            done = _store_all(store, batches, received_at)
-            if not isinstance(done, StoreError):
-                return done
-            self._counts["failures"] += 1
-            if not failed:
-                _log.error("%s; nothing is acknowledged, devices keep their rows, trying again", done)
-            failed = True
+            try:
+                return list(_store_all(store, batches, received_at))
+            except StoreError as error:
+                self._counts["failures"] += 1
+                if not failed:
+                    _log.error("%s; nothing is acknowledged, devices keep their rows, trying again", error)
+                failed = True
+            except Exception as error:  # noqa: BLE001 - a record that hits a defect of ours must not stop the fleet's
+                return self._commit_each(store, batches, error)
             if self._stop.wait(self._config.retry_s):
                 return None
 
-    def _acknowledge(self, link: Link, batches: list[EventBatch]) -> None:
-        epochs: dict[tuple[str, str], list[EventBatch]] = defaultdict(list)
+    def _commit_each(self, store: Store, batches: list[EventBatch], error: Exception) -> list[Inserted | None] | None:
+        """Something in ``batches`` cannot be stored: finds out which, and stores the others."""
+        if len(batches) == 1:
+            self._counts["malformed"] += 1
+            self._throttle.warn(
+                _log, "defect", "a message of device %s cannot be stored, it is left out: %r", batches[0].device, error
+            )
+            return [None]
+        done: list[Inserted | None] = []
         for batch in batches:
-            epochs[batch.device, batch.epoch].append(batch)
+            one = self._commit(store, [batch])
+            if one is None:
+                return None
+            done += one
+        return done
+
+    def _acknowledge(self, link: Link, batches: list[tuple[EventBatch, Inserted | None]]) -> None:
+        """Tells each device what the database has; of a batch that could not be stored nothing is said."""
+        epochs: dict[tuple[str, str], list[tuple[EventBatch, Inserted]]] = defaultdict(list)
+        for batch, done in batches:
+            if done is not None:
+                epochs[batch.device, batch.epoch].append((batch, done))
         for (device, epoch), group in epochs.items():
-            stored = [record.seq for batch in group for record in batch.records]
-            rejected = [refusal for batch in group for refusal in batch.rejected]
-            for ack in encode_acks(epoch, stored, rejected):
+            stored = [r.seq for batch, done in group for r in batch.records if r.seq not in done.conflicts]
+            rejected = [refusal for batch, _ in group for refusal in batch.rejected]
+            conflict = any(done.conflicts for _, done in group)
+            if conflict:
+                text = (
+                    "ALARM: device %s sends other events under numbers that are in the database: its outbox was copied "
+                    "or restored, or two processes use its name; it is told to begin a new epoch"
+                )
+                self._throttle.warn(_log, "conflict", text, device)
+            for ack in encode_acks(epoch, stored, rejected, conflict=conflict):
                 # QoS 0 is enough: a lost acknowledgement is made good by the device's resend timer.
                 if link.publish(ack_topic(device), ack, qos=0) is not None:
                     self._counts["acknowledged"] += 1
@@ -306,15 +360,16 @@ class IngestService:
         self.stop()
 
 
-def _store_all(store: Store, batches: list[EventBatch], received_at: float) -> list[Inserted] | StoreError:
-    """One transaction: all of it is durable, or nothing of it."""
+def _store_all(store: Store, batches: list[EventBatch], received_at: float) -> list[Inserted]:
+    """One transaction: all of it is durable, or nothing of it.
+
+    Raises:
+        StoreError: The database refused.
+    """
     try:
         store.begin()
         done = [store.insert(b.device, b.epoch, b.records, received_at) for b in batches]
         store.commit()
-    except StoreError as error:
-        store.rollback()
-        return error
     except BaseException:
         store.rollback()
         raise

@@ -34,6 +34,15 @@ _TABLES = (
         count INTEGER NOT NULL, priority INTEGER NOT NULL, reason TEXT NOT NULL,
         PRIMARY KEY (device, epoch, first, last, priority, reason)) WITHOUT ROWID""",
 )
+_INSERT = """INSERT INTO events (device, epoch, seq, kind, priority, created_at, payload, received_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, epoch, seq) DO NOTHING"""
+# A line's rows that have arrived after all are no loss. total() and not sum(): a device may claim anything, and sum() fails
+# on what does not fit into 64 bits.
+_DEVICES = """SELECT device, epoch, first_seen, last_seen, events, max_seq, CAST(
+    (SELECT total(max(0, min(count, last - first + 1 - (SELECT count(*) FROM events e
+        WHERE e.device = t.device AND e.epoch = t.epoch AND e.seq BETWEEN t.first AND t.last))))
+     FROM tombstones t WHERE t.device = d.device AND t.epoch = d.epoch AND t.priority <> 0) AS INTEGER)
+    FROM devices d ORDER BY device, first_seen"""
 _SEEN = """INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (device, epoch) DO UPDATE SET
     last_seen = max(last_seen, excluded.last_seen), events = events + excluded.events,
     max_seq = max(max_seq, excluded.max_seq)"""
@@ -53,16 +62,21 @@ class SqliteStore:
     def __init__(self, path: Path, *, create: bool = True) -> None:
         """Opens the file and makes the tables that are missing."""
         self._path = path
+        self._create = create
         if not create and not path.exists():
             raise StoreError(f"there is no database {path}; start 'edgewright ingest --db sqlite:///{path}' first")
+        self._open()
+
+    def _open(self) -> None:
         try:
-            if create:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            if self._create:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10.0)
         except (OSError, sqlite3.Error) as error:
             raise self._failed("open", error) from error
         try:
-            self._prepare(create=create)
+            self._prepare(create=self._create)
+            self._file = _identity(self._path)
         except sqlite3.Error as error:
             self._db.close()
             raise self._failed("open", error) from error
@@ -101,11 +115,17 @@ class SqliteStore:
 
     def begin(self) -> None:
         """See ``Store``."""
+        if _identity(self._path) != self._file:
+            # Deleted or replaced under us: what goes into the old file is lost when we end.
+            self._db.close()
+            self._open()
         with self._guard("write"):
             self._db.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
         """See ``Store``."""
+        if _identity(self._path) != self._file:
+            raise self._failed("write", FileNotFoundError("the file was deleted or replaced by another"))
         with self._guard("write"):
             self._db.execute("COMMIT")
 
@@ -131,21 +151,24 @@ class SqliteStore:
         return done
 
     def _insert(self, device: str, epoch: str, records: Sequence[Record], received_at: float) -> Inserted:
-        rows = (
-            (device, epoch, r.seq, r.kind, int(r.priority), r.created_at, received_at, r.payload.decode("ascii"))
-            for r in records
-        )
+        rows = ((device, epoch, r.seq, *_content(r), received_at) for r in records)
         with self._guard("write"):
             # ON CONFLICT names the key: any other broken constraint must fail loudly, not be ignored.
-            new = self._db.executemany(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, epoch, seq) DO NOTHING", rows
-            ).rowcount
+            new = self._db.executemany(_INSERT, rows).rowcount
+            conflicts = self._conflicts(device, epoch, records) if new < len(records) else ()
             highest = max(r.seq for r in records)
             self._db.execute(_SEEN, (device, epoch, received_at, received_at, new, highest))
             for record in records:
-                if record.kind == KIND_TOMBSTONE:
+                own = record.priority == Priority.CONTROL and record.seq not in conflicts
+                if own and record.kind == KIND_TOMBSTONE:
                     self._bury(device, epoch, record)
-        return Inserted(new, len(records) - new)
+        return Inserted(new, len(records) - new - len(conflicts), conflicts)
+
+    def _conflicts(self, device: str, epoch: str, records: Sequence[Record]) -> tuple[int, ...]:
+        """Seqs whose row in the table is not the record: two outboxes count in one epoch."""
+        query = "SELECT kind, priority, created_at, payload FROM events WHERE device = ? AND epoch = ? AND seq = ?"
+        found = ((r, self._db.execute(query, (device, epoch, r.seq)).fetchone()) for r in records)
+        return tuple(record.seq for record, row in found if row != _content(record))
 
     def _bury(self, device: str, epoch: str, record: Record) -> None:
         lines = [(device, epoch, *line) for line in read_tombstone(record.payload)]
@@ -171,10 +194,7 @@ class SqliteStore:
 
     def devices(self) -> list[DeviceState]:
         """See ``Store``."""
-        query = """SELECT device, epoch, first_seen, last_seen, events, max_seq,
-            (SELECT coalesce(sum(count), 0) FROM tombstones t WHERE t.device = d.device AND t.epoch = d.epoch)
-            FROM devices d ORDER BY device, first_seen"""
-        return [DeviceState(*row) for row in self._rows(query)]
+        return [DeviceState(*row) for row in self._rows(_DEVICES)]
 
     def losses(self, device: str) -> list[Loss]:
         """See ``Store``."""
@@ -201,3 +221,16 @@ class SqliteStore:
     def close(self) -> None:
         """See ``Store``."""
         self._db.close()
+
+
+def _content(record: Record) -> tuple[str, int, float, str]:
+    return record.kind, int(record.priority), record.created_at, record.payload.decode("ascii")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a name stands for, None when for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,7 +1,8 @@
 """The fleet's database: what every implementation must do, and which one a URL means.
 
-The promise behind an acknowledgement is made here: when ``insert`` returns, the records are on the disk. SQLite is the
-default; PostgreSQL will stand behind the same protocol.
+The promise behind an acknowledgement is made here: when ``commit`` returns (``insert`` outside a transaction), the records
+are on the disk, apart from those that ``Inserted.conflicts`` names. SQLite is the default; PostgreSQL will stand behind the
+same protocol.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ class Inserted:
 
     Attributes:
         new: Records that were not there before.
-        duplicates: Records that were, and were left alone.
+        duplicates: Records that were, with the same content, and were left alone.
+        conflicts: Seqs under which something else was stored before: these records are not in the database.
     """
 
     new: int
     duplicates: int
+    conflicts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class DeviceState:
         last_seen: When its newest was.
         events: Records stored.
         max_seq: Highest seq stored.
-        lost: Rows that its tombstones account for.
+        lost: Rows that its tombstones account for and that have not arrived after all. Where a tombstone gives only a
+            count for a range, this is the most that can be.
     """
 
     device: str
@@ -85,7 +89,11 @@ class DeviceState:
 
 @dataclass(frozen=True)
 class Loss:
-    """A tombstone's line: ``count`` rows of a class among ``first`` to ``last`` will never arrive."""
+    """A tombstone's line: ``count`` rows of a class among ``first`` to ``last`` were given up.
+
+    A row that was on its way just then may have arrived all the same. Lines of class 0 name no loss but the seqs that
+    belong to the former epoch of an outbox that had to start a new one.
+    """
 
     epoch: str
     first: int
@@ -99,7 +107,7 @@ class Store(Protocol):
     """A fleet database; used by one thread at a time."""
 
     def insert(self, device: str, epoch: str, records: Sequence[Record], received_at: float) -> Inserted:
-        """Adds the records that are not there yet, in one durable transaction of its own or of ``batch``.
+        """Adds the records that are not there yet, in one durable transaction of its own or the one ``begin`` started.
 
         Raises:
             StoreError: Nothing of it was stored.

@@ -21,10 +21,18 @@ def read_tombstone(payload: bytes) -> list[tuple[int, int, int, int, str]]:
         Tuples of (first, last, count, class, reason); none when the payload does not follow the format. The record
         itself is stored as an event either way.
     """
-    data = json.loads(payload)
-    level, reason, ranges = data.get("class"), data.get("reason"), data.get("ranges")
-    if not _is_number(level) or not isinstance(reason, str) or not isinstance(ranges, list) or len(ranges) > _MAX_LINES:
+    try:
+        data = json.loads(payload)
+    except (ValueError, RecursionError):
         return []
+    if not isinstance(data, dict):
+        return []
+    level: Any
+    level, reason, ranges = data.get("class"), data.get("reason"), data.get("ranges")
+    if not _is_number(level) or not isinstance(ranges, list) or len(ranges) > _MAX_LINES:
+        return []
+    if not isinstance(reason, str) or not reason.isascii() or not reason.isprintable():
+        return []  # a lone surrogate, for one, cannot even be stored
     lines = [line for line in ranges if _is_line(line)]
     return [(line[0], line[1], line[2], level, reason[:100]) for line in lines]
 

@@ -9,7 +9,8 @@ A row leaves the outbox only when the cloud's database has committed it; see ``d
 Invariants:
 
 - ``emit()`` never waits: no lock, no file, no socket. What cannot be kept is counted by class.
-- What was committed is delivered at least once, and stored once: the cloud drops repeats by device / epoch / seq.
+- What was committed is delivered at least once, and stored once: the cloud drops repeats by device / epoch / seq. (An outbox
+  file that was copied or restored counts in the same epoch; the cloud notices, and the file goes on in a new one.)
 - What is given up (evicted, dead) leaves a tombstone that is itself delivered.
 - After ``start()`` nothing the network or the disk does raises into the application.
 """

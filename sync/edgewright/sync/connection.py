@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgewright.sync.address import BrokerAddress
 
 __all__ = [
+    "MAX_PACKET",
     "Inbox",
     "LinkEvent",
     "Lost",
@@ -28,11 +29,15 @@ __all__ = [
     "PubAck",
     "Ready",
     "SessionConfig",
+    "incoming_bytes",
     "make_client",
     "session_properties",
 ]
 
-_MAX_PACKET = MAX_MESSAGE_BYTES + 4096
+MAX_PACKET = MAX_MESSAGE_BYTES + 4096
+"""Largest packet that anybody may send us."""
+
+_TAKEN_OVER = 0x8E
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class SessionConfig:
         expiry_s: For how long it shall (MQTT 5).
         manual_ack: Whether ``Link.ack`` confirms messages, not their mere receipt.
         known_old: The broker is known to speak 3.1.1 only: MQTT 5 is not tried and nobody is warned.
+        meanwhile: What a warning says of the time without a connection.
     """
 
     client_id: str
@@ -56,6 +62,7 @@ class SessionConfig:
     expiry_s: int = 0
     manual_ack: bool = False
     known_old: bool = False
+    meanwhile: str = "events are kept"
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Message:
     mid: int
     qos: int
     connection: int
+    retained: bool = False
 
 
 LinkEvent: TypeAlias = Ready | Lost | PubAck | Message
@@ -114,14 +122,24 @@ class Inbox:
     ended: str | None = None
 
 
-def session_properties(session: SessionConfig) -> Properties | None:
-    """None where the protocol's defaults do: some 3.1.1 brokers hang on properties instead of refusing MQTT 5."""
-    if not session.persistent:
+def session_properties(session: SessionConfig, *, speaks_5: bool) -> Properties | None:
+    """The properties of CONNECT.
+
+    None where the protocol's defaults do and ``speaks_5`` is not known yet: some 3.1.1 brokers hang on properties instead
+    of refusing MQTT 5.
+    """
+    if not session.persistent and not speaks_5:
         return None
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = session.expiry_s
-    properties.MaximumPacketSize = _MAX_PACKET  # the broker keeps larger ones from us
+    properties.MaximumPacketSize = MAX_PACKET  # the broker keeps larger ones from us
+    if session.persistent:
+        properties.SessionExpiryInterval = session.expiry_s
     return properties
+
+
+def incoming_bytes(client: mqtt.Client) -> int:
+    """The announced size of the packet that ``client`` is reading now; paho itself would take up to 256 MB."""
+    return int(client._in_packet["remaining_length"])  # noqa: SLF001 - there is no public way to bound it
 
 
 def make_client(inbox: Inbox, session: SessionConfig, address: BrokerAddress, *, old_protocol: bool) -> mqtt.Client:
@@ -144,6 +162,8 @@ def make_client(inbox: Inbox, session: SessionConfig, address: BrokerAddress, *,
 
     def on_disconnect(_c: object, _u: object, flags: mqtt.DisconnectFlags, code: ReasonCode, _p: object) -> None:
         who = "the broker ended the connection" if flags.is_disconnect_packet_from_server else "the connection broke"
+        if code.value == _TAKEN_OVER:
+            who = f"another process uses the client id {session.client_id}, which must be used by one only"
         inbox.ended = inbox.ended or f"{who}: {code}"
 
     def on_subscribe(_c: object, _u: object, _mid: int, codes: list[ReasonCode], _p: object) -> None:
@@ -157,7 +177,9 @@ def make_client(inbox: Inbox, session: SessionConfig, address: BrokerAddress, *,
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        inbox.events.append(Message(topic, bytes(message.payload), message.mid, message.qos, inbox.connection))
+        inbox.events.append(
+            Message(topic, bytes(message.payload), message.mid, message.qos, inbox.connection, message.retain)
+        )
 
     client.on_connect = on_connect
     client.on_disconnect = on_disconnect

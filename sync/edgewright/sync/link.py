@@ -5,8 +5,9 @@ make a caller wait. Every attempt gets a fresh client object, and ``step()`` run
 to a list that ``step()`` returns. So there is one thread, which is also the one that publishes, and a defect inside paho
 costs a connection instead of silence.
 
-MQTT 5 is tried first on each connection. A broker that refuses it is spoken to in 3.1.1, with a warning, because 3.1.1
-can neither report a message that an access rule dropped nor announce its limits.
+MQTT 5 is tried first. A broker that refuses it is spoken to in 3.1.1 from then on, with a warning, because 3.1.1 can
+neither report a message that an access rule dropped nor announce its limits. One that only stays silent is used in 3.1.1
+for a while: it may have been a proxy that was starting, so MQTT 5 is tried again.
 """
 
 from __future__ import annotations
@@ -25,15 +26,19 @@ import paho.mqtt.client as mqtt
 
 from edgewright.sync.address import tls_context
 from edgewright.sync.connection import (
+    MAX_PACKET,
     Inbox,
     LinkEvent,
     Lost,
     Message,
+    PubAck,
     Ready,
     SessionConfig,
+    incoming_bytes,
     make_client,
     session_properties,
 )
+from edgewright.sync.quiet import Throttle
 
 if TYPE_CHECKING:
     from edgewright.sync.address import BrokerAddress
@@ -47,6 +52,7 @@ _READS_IN_A_STEP = 64
 _SILENCES = 2
 _FAILURE = 0x80
 _WRONG_PROTOCOL = {0x84, 0x01}
+_MAX_REPROBE_S = 24 * 3600.0
 
 
 class _State(Enum):
@@ -79,13 +85,20 @@ class Link:
         self._state = _State.WAITING
         self._client: mqtt.Client | None = None
         self._inbox = Inbox()
+        self._only_old = session.known_old  # the broker has said that it does not speak MQTT 5
         self._old_protocol = session.known_old
+        self._speaks_5 = False
         self._warned_protocol = session.known_old
         self._warned_down = False
+        self._throttle = Throttle()
         self._failures = 0
         self._silences = 0
+        self._reached = False  # on this attempt: TCP and TLS stand
+        self._reprobe_s = config.reprobe_s
+        self._reprobe_at: float | None = None
         self._next_attempt = 0.0
         self._deadline = 0.0
+        self._ready_at = 0.0
         self._limits: tuple[int, int | None] = (65535, None)
         self._wake_r, self._wake_w = socket.socketpair()
         self._wake_r.setblocking(False)
@@ -142,7 +155,20 @@ class Link:
             self._open()
         if self._client is not None:
             self._turn(timeout_s)
+        if self.ready and self._reprobe_at is not None and time.monotonic() > self._reprobe_at:
+            return self._reprobe()
         return self._settle()
+
+    def _reprobe(self) -> list[LinkEvent]:
+        """Leaves a 3.1.1 connection in order to try MQTT 5 again."""
+        events = self._settle()
+        if self._client is not None:
+            events.append(Lost("trying MQTT 5 again"))
+            self._dispose()
+            self._next_attempt = time.monotonic()
+        self._old_protocol, self._reprobe_at = False, None
+        self._reprobe_s = min(_MAX_REPROBE_S, 2 * self._reprobe_s)
+        return events
 
     def close(self) -> None:
         """Says goodbye to the broker if there is one, and frees the sockets."""
@@ -170,6 +196,7 @@ class Link:
             client.tls_set_context(self._tls)
         client.connect_timeout = self._config.connect_timeout_s
         keepalive = self._config.keepalive_s
+        self._reached = False
         try:
             if self._old_protocol:
                 client.connect(self._address.host, self._address.port, keepalive)
@@ -179,8 +206,9 @@ class Link:
                     self._address.port,
                     keepalive,
                     clean_start=not self._session.persistent,
-                    properties=session_properties(self._session),
+                    properties=session_properties(self._session, speaks_5=self._speaks_5),
                 )
+            self._reached = True
         except (OSError, ValueError) as error:  # ValueError: the TLS layer's answer to some host names
             inbox.ended = _describe(error)
         self._state = _State.OPENING
@@ -198,6 +226,11 @@ class Link:
                     break
                 if client.loop_read() != mqtt.MQTT_ERR_SUCCESS:
                     break
+                if incoming_bytes(client) > MAX_PACKET:
+                    inbox.ended = (
+                        f"a packet of {incoming_bytes(client)} bytes is coming, over our limit of {MAX_PACKET}"
+                    )
+                    return
             if client.socket() is not None and client.want_write():
                 client.loop_write()
             if client.socket() is not None:
@@ -232,6 +265,8 @@ class Link:
         if self._state in {_State.OPENING, _State.SUBSCRIBING} and time.monotonic() > self._deadline:
             inbox.ended = inbox.ended or "the broker did not answer in time"
         events, inbox.events = inbox.events, []
+        if any(isinstance(event, (PubAck, Message)) for event in events):
+            self._failures = 0  # not before: a broker may accept us and end the connection over what we send
         if inbox.ended is not None and self._client is not None:
             events.append(Lost(inbox.ended))
             self._failed(inbox.ended)
@@ -260,40 +295,60 @@ class Link:
             self._inbox.ended = f"the broker refuses the subscription to {what}: {refused[0]}; check its access rules"
             return
         self._state = _State.READY
-        self._failures = self._silences = 0
+        self._ready_at = time.monotonic()
+        self._silences = 0
         protocol = "MQTT 3.1.1" if self._old_protocol else "MQTT 5"
-        if self._old_protocol and not self._warned_protocol:
-            self._warned_protocol = True
-            _log.warning(
-                "%s does not speak MQTT 5; using 3.1.1, which cannot tell when an access rule or a size limit "
-                "drops a message: such rows stay in the outbox and are sent again",
-                self._address,
-            )
+        if self._old_protocol:
+            self._accept_old()
+        else:
+            self._speaks_5 = True
+            self._reprobe_s = self._config.reprobe_s
         _log.log(
             logging.WARNING if self._warned_down else logging.INFO, "connected to %s by %s", self._address, protocol
         )
         self._warned_down = False
         self._inbox.events.insert(0, Ready(protocol, *self._limits))
 
+    def _accept_old(self) -> None:
+        if not self._only_old:
+            self._reprobe_at = time.monotonic() + self._reprobe_s
+        if not self._warned_protocol:
+            self._warned_protocol = True
+            found = "does not speak" if self._only_old else "has not answered"
+            later = "" if self._only_old else f" for now, trying MQTT 5 again in {self._reprobe_s:.0f} s"
+            _log.warning(
+                "%s %s MQTT 5; using 3.1.1%s, which cannot tell when an access rule or a size limit "
+                "drops a message: such rows stay in the outbox and are sent again",
+                self._address,
+                found,
+                later,
+            )
+
     def _failed(self, reason: str) -> None:
-        silent = self._state is _State.OPENING and self._inbox.connack is None and not reason.startswith(_UNREACHED)
+        silent = self._state is _State.OPENING and self._inbox.connack is None and self._reached
         refused = self._inbox.connack is not None and self._inbox.connack[0] in _WRONG_PROTOCOL
         self._silences = self._silences + 1 if silent else 0
-        self._dispose()
         now = time.monotonic()
+        if self._state is _State.READY and now - self._ready_at > self._config.backoff_cap_s:
+            self._failures = 0
+        self._dispose()
         if not self._old_protocol and (refused or self._silences >= _SILENCES):
             # Refused, or reached twice without an answer, in MQTT 5: at once, once, in the older protocol. One silence is
             # no proof: a broker that is just starting or dying is silent too.
+            self._only_old = self._only_old or refused
             self._old_protocol = True
             self._silences = 0
             self._next_attempt = now
             return
-        self._old_protocol = self._session.known_old
-        if not self._warned_down:
-            self._warned_down = True
-            _log.warning("no connection to %s: %s; events are kept and it tries again", self._address, reason)
+        if refused and not self._session.known_old:  # in 3.1.1, and in MQTT 5 before that: it may be another broker now
+            self._only_old = False
+        self._old_protocol, self._reprobe_at = self._only_old, None
+        text = "no connection to %s: %s; %s and it tries again"
+        values = (self._address, reason, self._session.meanwhile)
+        if self._warned_down or not self._throttle.warn(_log, reason, text, *values):
+            _log.debug(text, *values)
         else:
-            _log.debug("no connection to %s: %s", self._address, reason)
+            self._warned_down = True
         bound = min(self._config.backoff_cap_s, self._config.backoff_base_s * 2 ** min(self._failures, 16))
         self._failures += 1
         self._next_attempt = now + random.uniform(0, bound)  # noqa: S311 - spreads a fleet, hides nothing
@@ -309,13 +364,10 @@ class Link:
                 sock.close()
 
 
-_UNREACHED = "cannot reach it"
-
-
 def _describe(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     verify = getattr(error, "verify_message", None)
-    return f"{_UNREACHED}: {reason}" + (f" ({verify})" if verify and verify not in reason else "")
+    return f"cannot reach it: {reason}" + (f" ({verify})" if verify and verify not in reason else "")
 
 
 def _buffered(sock: object) -> bool:

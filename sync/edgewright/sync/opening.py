@@ -10,10 +10,10 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from edgewright.sync.changes import Changes, NewRow
 from edgewright.sync.errors import OutboxBusyError, OutboxError
 from edgewright.sync.record import KIND_RESET, Priority
 from edgewright.sync.store import Store
+from edgewright.sync.transaction import Changes, NewRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

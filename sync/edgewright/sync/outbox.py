@@ -11,22 +11,22 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgewright.sync.changes import NewRow
 from edgewright.sync.opening import OutboxLock, open_store
-from edgewright.sync.reading import Reader
+from edgewright.sync.queues import Queues
 from edgewright.sync.record import Priority, encode_data, is_kind
-from edgewright.sync.store import connect_file
-from edgewright.sync.writer import Queues, Writer
+from edgewright.sync.store import Reader, connect_file
+from edgewright.sync.transaction import NewRow
+from edgewright.sync.writer import Writer
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from edgewright.sync.changes import Dead
     from edgewright.sync.config import OutboxConfig
     from edgewright.sync.record import JSON, Record
     from edgewright.sync.store import Store
+    from edgewright.sync.transaction import Dead
 
 __all__ = ["Outbox", "OutboxStats"]
 
@@ -89,6 +89,7 @@ class Outbox:
         self._config = config
         self._connect = connect
         self._listeners = [on_commit] if on_commit is not None else []
+        self._listener_failed = False
         self._queues = Queues(config)
         self._lock = OutboxLock(path)
         try:
@@ -140,8 +141,8 @@ class Outbox:
         self._queues.complaints.append(why)
 
     def add_listener(self, on_commit: Callable[[Sequence[Record], str], None]) -> None:
-        """Has ``on_commit`` called by the writer thread after every commit; it must be quick and must not raise."""
-        self._listeners.append(on_commit)
+        """Has ``on_commit`` called by the writer thread after every commit, before the others; it must be quick."""
+        self._listeners.insert(0, on_commit)
 
     def reader(self) -> Reader:
         """A reader for another thread."""
@@ -154,6 +155,15 @@ class Outbox:
     def kill(self, epoch: str, dead: Sequence[Dead]) -> None:
         """These rows of ``epoch`` must never be sent again: bury them at the next commit."""
         self._queues.dead.extend((epoch, one) for one in dead)
+
+    def renew(self, epoch: str) -> None:
+        """Somebody else counts in ``epoch`` too: if it is still ours, what is in the file goes on in a new one."""
+        self._queues.renew.append(epoch)
+        self._writer.wake()
+
+    def suspect(self) -> None:
+        """A reader has met damage in the file: have the whole of it checked, and put aside if that is so."""
+        self._writer.suspect()
 
     def flush(self, timeout_s: float) -> bool:
         """Waits until everything emitted before this call is on the disk; not for the camera thread.
@@ -199,7 +209,15 @@ class Outbox:
     def committed(self, records: Sequence[Record], epoch: str) -> None:
         """The writer's report; not for others."""
         for listener in self._listeners:
+            self._tell(listener, records, epoch)
+
+    def _tell(self, listener: Callable[[Sequence[Record], str], None], records: Sequence[Record], epoch: str) -> None:
+        try:
             listener(records, epoch)
+        except Exception:  # noqa: BLE001 - an application's defect must not stop the writer
+            if not self._listener_failed:
+                self._listener_failed = True
+                _log.exception("on_commit raised; the rows are safe, and it is called again for the next ones")
 
     def reopen(self) -> Store:
         """The writer's request after a corruption; not for others."""

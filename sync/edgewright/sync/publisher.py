@@ -14,14 +14,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgewright.sync.changes import Dead
 from edgewright.sync.connection import Lost, Message, PubAck, Ready, SessionConfig
 from edgewright.sync.errors import WireError
 from edgewright.sync.flight import Flight
 from edgewright.sync.link import Link
+from edgewright.sync.opening import is_corruption
 from edgewright.sync.record import Priority
-from edgewright.sync.topics import ack_topic, events_topic
-from edgewright.sync.wire import MAX_MESSAGE_BYTES, decode_ack, encode_events, encode_record, envelope_bytes
+from edgewright.sync.transaction import Dead
+from edgewright.sync.wire import (
+    MAX_MESSAGE_BYTES,
+    ack_topic,
+    decode_ack,
+    encode_events,
+    encode_record,
+    envelope_bytes,
+    events_topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 _REFUSAL = 0x80
 _NO_SUBSCRIBER = 0x10
-_BAD_CONTENT = {0x90: "topic", 0x95: "size", 0x99: "content"}  # refusals that are about this very message
+_SANE_LIMIT = 1024  # a broker that takes less than this is misconfigured: that is no row's fault
 _PACKET_EXTRA = 16  # fixed header, topic length, message id and MQTT 5 properties, rounded up
 _IDLE_S = 0.5
 _PAUSE_AFTER_ERROR_S = 1.0
@@ -53,17 +61,13 @@ class PublisherStats:
         connected: Whether the broker is there now.
         protocol: ``MQTT 5`` or ``MQTT 3.1.1``; empty when never connected.
         at_broker: Rows that the broker has and the cloud has not acknowledged.
-        in_flight: Rows under way in all.
         resent: Messages sent again.
-        bad_acks: Acknowledgements that could not be read.
     """
 
     connected: bool = False
     protocol: str = ""
     at_broker: int = 0
-    in_flight: int = 0
     resent: int = 0
-    bad_acks: int = 0
 
 
 class Publisher:
@@ -91,11 +95,9 @@ class Publisher:
         self._epoch = ""
         self._cursor = dict.fromkeys(Priority, 0)
         self._more = True  # rows may wait behind the cursors
-        self._limit = MAX_MESSAGE_BYTES  # of one message's payload: this is the broker's and the ingest's
-        self._aim = resend.message_bytes  # and this ours, for messages of several rows
+        self._limit = MAX_MESSAGE_BYTES  # of one message's payload: the broker's and the ingest's
         self._warned: set[str] = set()
         self._stats = PublisherStats()
-        self._bad_acks = 0
         self._protocol = ""
         self._stopping = False
         self._changed = False  # the writer says: new rows
@@ -139,7 +141,7 @@ class Publisher:
             self._guarded_turn()
         self._link.close()
         self._reader.close()
-        self._stats = PublisherStats(resent=self._flight.resent, protocol=self._protocol, bad_acks=self._bad_acks)
+        self._stats = PublisherStats(resent=self._flight.resent, protocol=self._protocol)
 
     def _guarded_turn(self) -> None:
         try:
@@ -147,6 +149,8 @@ class Publisher:
         except sqlite3.Error as error:
             self._warn("read", f"the outbox cannot be read ({error}); delivery waits and tries again")
             self._reader.close()
+            if is_corruption(error):
+                self.outbox.suspect()
             self._stop_wait()
         except Exception:  # noqa: BLE001 - this thread is the delivery; a defect must cost a connection, not all of it
             _log.exception("the publisher met an unexpected error; it reconnects and goes on")
@@ -172,9 +176,7 @@ class Publisher:
             connected=self._link.ready,
             protocol=self._protocol,
             at_broker=self._flight.rows_at_broker,
-            in_flight=self._flight.rows,
             resent=self._flight.resent,
-            bad_acks=self._bad_acks,
         )
 
     def _begin_epoch(self) -> None:
@@ -200,7 +202,12 @@ class Publisher:
             overhead = len(self._topic) + _PACKET_EXTRA
             limit = MAX_MESSAGE_BYTES if event.max_packet is None else event.max_packet - overhead
             self._limit = min(MAX_MESSAGE_BYTES, limit)
-            self._aim = min(self._config.message_bytes, self._limit)
+            if self._limit < _SANE_LIMIT:
+                self._warn(
+                    "limit",
+                    f"the broker takes packets of {event.max_packet} bytes only; events are kept until its limit is "
+                    f"raised to at least {_SANE_LIMIT + overhead}",
+                )
         elif isinstance(event, Lost):
             self._flight.disconnected(time.monotonic())
         elif isinstance(event, PubAck):
@@ -213,28 +220,25 @@ class Publisher:
         shipment = self._flight.puback(event.mid, now)
         if shipment is None or not shipment.rows:
             return
-        if event.code in _BAD_CONTENT:
-            if len(shipment.rows) > 1:
-                self._flight.split(shipment)
-            else:
-                self._bury(shipment, f"refused by the broker: {event.text}")
-        elif event.code >= _REFUSAL:
-            # About this client's rights or the broker's state, not about the row: it is kept, and tried again slowly.
+        if event.code >= _REFUSAL:
+            # Most are about this client's rights or the broker's state, and whether one is about the content cannot be
+            # known: the rows are kept, and tried again slowly.
             self._warn(
                 event.text, f"the broker refuses our events ({event.text}); they are kept; check its access rules"
             )
-            shipment.at_broker = False
-            self._flight.postpone(shipment, now, min(self._config.cap_s, self._config.first_s * 2**shipment.launches))
+            self._flight.refused(shipment, now)
         else:
             if event.code == _NO_SUBSCRIBER:
+                self._flight.excuse(shipment)
                 self._warn("alone", "nobody listens to our events at the broker; they are kept; is the ingest running?")
             self.at_broker(shipment)
 
     def _on_ack(self, message: Message) -> None:
+        if message.retained:  # kept by the broker from some other time: nobody has just answered us
+            return
         try:
             ack = decode_ack(message.payload)
         except WireError as error:
-            self._bad_acks += 1
             self._warn("ack", f"an acknowledgement on {message.topic} cannot be used: {error}")
             return
         if ack.epoch != self._epoch:
@@ -247,6 +251,13 @@ class Publisher:
         for refusal in ack.rejected:
             for priority, seq in self._flight.stored([(refusal.seq, refusal.seq)]):
                 self.outbox.kill(self._epoch, [Dead(priority, seq, f"refused by the cloud: {refusal.reason}")])
+        if ack.conflict:
+            self._warn(
+                "conflict",
+                f"the cloud has other events of device {self.outbox.device} under the same numbers: the outbox file was "
+                "copied or restored, or two processes use one device name; the events here go on in a new epoch",
+            )
+            self.outbox.renew(self._epoch)
 
     def _bury(self, shipment: Shipment, reason: str) -> None:
         rows = list(shipment.rows.items())
@@ -256,16 +267,24 @@ class Publisher:
 
     def _fill(self) -> None:
         """Sends all that may be sent now: first what is due again, then new rows, important classes first."""
-        while self._link.ready and (shipment := self._flight.due(time.monotonic())) is not None:
+        if self._limit < _SANE_LIMIT:
+            return
+        while self._ours() and (shipment := self._flight.due(time.monotonic())) is not None:
             self._repeat(shipment)
         if self._changed:
             self._changed, self._more = False, True
-        while self._link.ready and self._more:
+        while self._ours() and self._more:
             self._launch_new()
+
+    def _ours(self) -> bool:
+        """Whether rows may be sent: the connection stands and the epoch goes on."""
+        return self._link.ready and self._new_epoch in {None, self._epoch}
 
     def _repeat(self, shipment: Shipment) -> None:
         wanted: list[Row] = [(priority, seq) for seq, priority in shipment.rows.items()]
         records = self._reader.named(wanted)
+        if self._is_over():
+            return
         present = {record.seq for record in records}
         self._flight.forget([seq for _, seq in wanted if seq not in present])  # evicted meanwhile
         if not records:
@@ -285,6 +304,8 @@ class Publisher:
             room = min(self._config.message_rows, self._flight.room(priority)) - len(rows)
             if room > 0:
                 rows += self._reader.after(priority, self._cursor[priority], room)
+        if self._is_over():
+            return
         if not rows:
             # Nothing there, or no room: a commit brings rows and wakes us, an acknowledgement makes room.
             self._more = False
@@ -299,6 +320,14 @@ class Publisher:
         else:
             self._bury(shipment, self._too_large(rows[0]))
 
+    def _is_over(self) -> bool:
+        """Whether the epoch has ended by the time that rows were read: they may belong to the next one."""
+        epoch = self._reader.epoch()
+        if epoch == self._epoch:
+            return False
+        self._new_epoch, self._more = epoch, False
+        return True
+
     def _pack(self, records: Sequence[Record]) -> list[bytes]:
         """The encoded records that fit into one message, from the front; none when the first alone is too large."""
         encoded: list[bytes] = []
@@ -306,7 +335,7 @@ class Publisher:
         for record in records:
             one = encode_record(record)
             size += len(one) + 1
-            if size > (self._aim if encoded else self._limit):
+            if size > (min(self._flight.aim_bytes, self._limit) if encoded else self._limit):
                 break
             encoded.append(one)
         return encoded
@@ -315,9 +344,10 @@ class Publisher:
         return f"too large for the broker: {len(record.payload)} bytes of data do not fit into its {self._limit}"
 
     def _send(self, shipment: Shipment, encoded: Sequence[bytes]) -> None:
-        mid = self._link.publish(self._topic, encode_events(self.outbox.device, self._epoch, encoded), qos=1)
+        message = encode_events(self.outbox.device, self._epoch, encoded)
+        mid = self._link.publish(self._topic, message, qos=1)
         if mid is not None:  # else the connection is gone, and the next one begins with this shipment
-            self._flight.launch(shipment, mid, time.monotonic())
+            self._flight.launch(shipment, mid, time.monotonic(), len(message))
 
     def _warn(self, key: str, text: str) -> None:
         """Logs one kind of trouble once."""

@@ -24,12 +24,14 @@ __all__ = [
     "JSON",
     "KIND_RESET",
     "KIND_TOMBSTONE",
+    "MAX_DEPTH",
     "Priority",
     "Record",
     "check_device",
     "encode_data",
     "is_epoch",
     "is_kind",
+    "too_deep",
 ]
 
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
@@ -38,7 +40,13 @@ KIND_RESET = "outbox.reset"
 """The outbox was found corrupt, was put aside and a new epoch began."""
 
 KIND_TOMBSTONE = "outbox.tombstone"
-"""Rows that will never arrive: ``data`` has ``class``, ``reason``, ``count`` and ``ranges`` of seq."""
+"""Rows that will never arrive: ``data`` has ``class``, ``reason``, ``count`` and ``ranges`` of seq.
+
+Of class CONTROL nothing is ever lost; such a tombstone names seqs that belong to an earlier epoch of the same file.
+"""
+
+MAX_DEPTH = 32
+"""Objects and lists inside each other in ``data``, itself included: what every JSON parser can read."""
 
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
@@ -62,7 +70,7 @@ class Record:
     Attributes:
         seq: Position in the epoch, from 1.
         kind: What happened, such as ``zone_count``.
-        priority: Its class.
+        priority: Its class; at the ingest a bare number when a newer device has sent a class unknown here.
         created_at: Wall clock of ``emit()``, seconds since 1970.
         payload: A JSON object in UTF-8.
     """
@@ -104,8 +112,29 @@ def encode_data(data: Mapping[str, JSON]) -> bytes:
 
     Raises:
         TypeError: A value is not JSON.
-        ValueError: A number is not finite, or the value contains itself.
-        RecursionError: It is nested too deeply.
+        ValueError: A number is not finite, the value contains itself, or it is nested deeper than ``MAX_DEPTH``.
+        RecursionError: It is nested so deeply that it cannot even be written.
     """
-    text = json.dumps(dict(data), separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    plain = dict(data)
+    text = json.dumps(plain, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    # Counting brackets is quick, and only text with many of them can be deep.
+    if text.count("{") + text.count("[") > MAX_DEPTH and too_deep(json.loads(text)):
+        msg = f"it is nested deeper than {MAX_DEPTH}"
+        raise ValueError(msg)
     return text.encode("ascii")
+
+
+def too_deep(value: object) -> bool:
+    """Whether parsed JSON has more than ``MAX_DEPTH`` objects and lists inside each other; itself never recursive."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner.extend(one.values())
+            elif isinstance(one, list):
+                inner.extend(one)
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(one, (dict, list)) for one in level)

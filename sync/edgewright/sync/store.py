@@ -6,7 +6,8 @@ counted in ``meta`` inside the same transaction as the rows, which makes it gapl
 Invariants:
 
 - WAL with ``synchronous=FULL``: what ``apply`` returned is on the disk.
-- Every seq ever committed is in exactly one place: a class table, the cloud, ``dead`` or a tombstone.
+- Every seq ever committed is in a class table, in the cloud, or named by a tombstone. A row that was evicted while it
+  was under way may be both of the latter; the cloud then counts it as stored.
 - Pages stay under ``max_page_count``, and rows are evicted before that is reached, because a full SQLite file refuses
   even DELETE. A reserve file beside it is given up when the *disk* is full, for the same reason.
 
@@ -21,20 +22,18 @@ import sqlite3
 import uuid
 from typing import TYPE_CHECKING
 
-from edgewright.sync.changes import Applied, table_of
 from edgewright.sync.config import MIN_BUDGET
-from edgewright.sync.ledger import lost_waiting
-from edgewright.sync.record import Priority
-from edgewright.sync.work import Work
+from edgewright.sync.record import Priority, Record
+from edgewright.sync.transaction import Applied, Work, lost_waiting, table_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from edgewright.sync.changes import Changes
     from edgewright.sync.config import OutboxConfig
+    from edgewright.sync.transaction import Changes
 
-__all__ = ["Store", "connect_file"]
+__all__ = ["Reader", "Store", "connect_file"]
 
 _PAGE = 4096
 _SCHEMA = 1
@@ -94,9 +93,7 @@ class Store:
             "temp_store=MEMORY",
         ):
             self._db.execute(f"PRAGMA {pragma}").fetchall()
-        verdict = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(str(verdict))
+        self.check()
         self.schema = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if self.schema == 0:
             with self._transaction():
@@ -107,7 +104,6 @@ class Store:
         self.epoch: str = meta["epoch"]
         self._next_seq = int(meta["next_seq"])
         self._counts = {p: self._count(table_of(p)) for p in Priority}
-        self._dead_count = self._count("dead")
         self._lost = lost_waiting(self._db)
         self.frozen = False
         self.hold_reserve()
@@ -146,11 +142,6 @@ class Store:
         """Whether nothing at all waits: no rows, and no tombstones to be."""
         return self.pending == 0 and not self._lost
 
-    @property
-    def dead(self) -> int:
-        """Rows in the dead table."""
-        return self._dead_count
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
@@ -188,21 +179,51 @@ class Store:
                 work.insert(row)
             if self._used_pages() > self._max_pages * _HIGH:
                 work.evict(int(self._max_pages * _LOW), self._used_pages)
-            work.fold()
-            lost = lost_waiting(self._db)
-            self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_seq'", (str(work.next_seq),))
+            lost = self._conclude(work)
         first = self._next_seq
         self._counts, self._next_seq, self._lost = work.counts, work.next_seq, lost
-        self._dead_count = min(self._dead_count + work.died, self._config.dead_rows)
         return Applied(first, stored, work.died, work.evicted, tuple(work.tombstones))
+
+    def _conclude(self, work: Work) -> bool:
+        """The end of every transaction; says whether losses still wait for their tombstone."""
+        work.fold()
+        self._db.execute("UPDATE meta SET value = ? WHERE key = 'next_seq'", (str(work.next_seq),))
+        return lost_waiting(self._db)
+
+    def renew(self) -> tuple[Record, ...]:
+        """Gives what is in the file a new epoch: somebody else counts in the present one.
+
+        Rows keep their seqs. Those that are not here any more belong to the former epoch, and tombstones say so.
+
+        Returns:
+            Those tombstones.
+
+        Raises:
+            sqlite3.Error: Nothing was changed.
+        """
+        work = Work(self._db, dict(self._counts), self._next_seq, self._config.dead_rows)
+        epoch = uuid.uuid4().hex
+        with self._transaction():
+            work.leave_epoch(self.epoch)
+            self._db.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
+            lost = self._conclude(work)
+        self.epoch = epoch
+        self._counts, self._next_seq, self._lost = work.counts, work.next_seq, lost
+        return tuple(work.tombstones)
+
+    def check(self) -> None:
+        """Looks for damage in the whole file.
+
+        Raises:
+            sqlite3.DatabaseError: There is some.
+        """
+        verdict = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(str(verdict))
 
     def _used_pages(self) -> int:
         pages = int(self._db.execute("PRAGMA page_count").fetchone()[0])
         return pages - int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
-
-    def dead_rows(self) -> list[tuple[int, str, str]]:
-        """The dead rows kept for inspection as (seq, kind, reason), oldest first."""
-        return list(self._db.execute("SELECT seq, kind, reason FROM dead ORDER BY died, seq"))
 
     def hold_reserve(self) -> None:
         """Sets bytes aside so that a full disk can still be worked free, and lets the file grow again if it may."""
@@ -213,8 +234,8 @@ class Store:
             if self.frozen and self._reserve.exists():
                 self._db.execute(f"PRAGMA max_page_count={self._max_pages}").fetchall()
                 self.frozen = False
-        except OSError:
-            # Somebody was faster in filling the disk.
+        except (OSError, sqlite3.Error):
+            # Somebody was faster in filling the disk, or it fails: the next call tries again.
             self._release_reserve()
 
     def relieve(self) -> None:
@@ -241,8 +262,69 @@ class Store:
         self._db.close()
 
 
+class Reader:
+    """Rows of one outbox file beside its writer, which WAL never blocks; used by one thread, the one that first reads."""
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        """Opens nothing yet."""
+        self._path = path
+        self._connect = connect
+        self._db: sqlite3.Connection | None = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = self._connect(self._path)
+            # A name that rot has made unreadable must not hide the rows behind it; the cloud will refuse it by seq.
+            self._db.text_factory = lambda raw: raw.decode("ascii", "replace").replace("\ufffd", "?")
+            self._db.execute("PRAGMA query_only=1")
+        return self._db
+
+    def epoch(self) -> str:
+        """The epoch of the file as it is now.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        return str(self._open().execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+
+    def after(self, priority: Priority, seq: int, limit: int) -> list[Record]:
+        """The next rows of one class behind ``seq``, oldest first.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        query = f"SELECT seq, kind, created, payload FROM {table_of(priority)} WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+        return [_record(priority, row) for row in self._open().execute(query, (seq, limit)).fetchall()]
+
+    def named(self, rows: Sequence[tuple[Priority, int]]) -> list[Record]:
+        """Those of ``rows`` that are still there, in their order.
+
+        Raises:
+            sqlite3.Error: The file cannot be read.
+        """
+        db = self._open()
+        found: list[Record] = []
+        for priority, seq in rows:
+            query = f"SELECT seq, kind, created, payload FROM {table_of(priority)} WHERE seq = ?"  # noqa: S608
+            row = db.execute(query, (seq,)).fetchone()
+            if row is not None:
+                found.append(_record(priority, row))
+        return found
+
+    def close(self) -> None:
+        """Closes the connection; the next read opens a new one."""
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+
 def _affordable(path: Path, byte_budget: int) -> int:
     """The budget, or four fifths of what the disk has for us when that is less; never under the smallest budget."""
     mine = sum(p.stat().st_size for p in path.parent.glob(path.name + "*"))
     free = shutil.disk_usage(path.parent).free
     return min(byte_budget, max(MIN_BUDGET, (mine + free) * 4 // 5))
+
+
+def _record(priority: Priority, row: tuple[int, str, float, bytes]) -> Record:
+    return Record(row[0], row[1], priority, row[2], bytes(row[3]))

@@ -1,4 +1,4 @@
-"""The two messages on the wire, in both directions, without any I/O.
+"""The two messages on the wire, in both directions, and the topics they go to, without any I/O.
 
 **Events**, on ``edge/<device>/ev``: one JSON object with up to a few hundred records of one epoch::
 
@@ -10,6 +10,9 @@ sent only after the database has committed::
 
     {"v": 1, "epoch": "<epoch>", "stored": [[17, 40], [42, 42]], "rejected": [[41, "why"]]}
 
+With ``"conflict": true`` it says that the database has *other* rows under some of these names: two outboxes count in one
+epoch (a copied or restored file). The rows are not stored; the device gives what it has a new epoch.
+
 What comes from the network is not trusted: every size, type and range is checked before use.
 """
 
@@ -18,36 +21,47 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from edgewright.sync.errors import WireError
-from edgewright.sync.record import Priority, Record, is_epoch, is_kind
+from edgewright.sync.errors import SyncConfigError, WireError
+from edgewright.sync.record import MAX_DEPTH, Priority, Record, check_device, is_epoch, is_kind, too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ALL_EVENTS",
+    "MAX_EVENTS",
     "MAX_MESSAGE_BYTES",
     "Ack",
     "EventBatch",
     "Rejected",
+    "ack_topic",
     "decode_ack",
     "decode_events",
+    "device_of",
     "encode_acks",
     "encode_events",
     "encode_record",
     "envelope_bytes",
+    "events_topic",
     "to_ranges",
 ]
+
+ALL_EVENTS = "edge/+/ev"
+"""Filter that matches the events of every device."""
 
 MAX_MESSAGE_BYTES = 1024 * 1024
 """Longer messages are not even parsed."""
 
+MAX_EVENTS = 1000
+"""In one events message."""
+
 _VERSION = 1
-_MAX_EVENTS = 1000
 _MAX_RANGES = 1000
 _MAX_REASON = 200
 _MAX_SEQ = 2**62
+_MAX_CLASS = 255
 
 
 @dataclass(frozen=True)
@@ -88,11 +102,13 @@ class Ack:
         epoch: Which count the seqs belong to.
         stored: Inclusive ranges of committed seqs.
         rejected: Refused for good.
+        conflict: Whether another outbox has used this epoch's seqs for other rows.
     """
 
     epoch: str
     stored: tuple[tuple[int, int], ...]
     rejected: tuple[Rejected, ...]
+    conflict: bool = False
 
 
 def to_ranges(seqs: Iterable[int]) -> list[tuple[int, int]]:
@@ -161,8 +177,8 @@ def decode_events(message: bytes) -> EventBatch:
     parts = source.split("/") if isinstance(source, str) else []
     if len(parts) != 3 or parts[0] != "edge" or not is_epoch(parts[2]):
         raise WireError("an events message has no source of the form edge/DEVICE/EPOCH")
-    if not isinstance(events, list) or not 0 < len(events) <= _MAX_EVENTS:
-        raise WireError(f"an events message must hold 1 to {_MAX_EVENTS} events")
+    if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS:
+        raise WireError(f"an events message must hold 1 to {MAX_EVENTS} events")
     records: list[Record] = []
     rejected: list[Rejected] = []
     for event in events:
@@ -184,17 +200,27 @@ def _event(event: object) -> Record | Rejected:
     kind, level, time, data = (event.get(key) for key in ("kind", "class", "time", "data"))
     if not is_kind(kind):
         return Rejected(seq, "kind is missing or malformed")
-    if not isinstance(level, int) or isinstance(level, bool) or level not in {int(p) for p in Priority}:
-        return Rejected(seq, "class is not known")
+    if not isinstance(level, int) or isinstance(level, bool) or not 0 <= level <= _MAX_CLASS:
+        return Rejected(seq, f"class is no number from 0 to {_MAX_CLASS}")
     if isinstance(time, bool) or not isinstance(time, (int, float)) or not _finite(time):
         return Rejected(seq, "time is not a finite number")
     if not isinstance(data, dict):
         return Rejected(seq, "data is not an object")
+    if too_deep(data):
+        return Rejected(seq, f"data is nested deeper than {MAX_DEPTH}")
     try:
         payload = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode("ascii")
-    except (ValueError, RecursionError):  # 1e999 parses to infinity
-        return Rejected(seq, "data holds a number that is not finite, or is nested too deeply")
-    return Record(seq, str(kind), Priority(level), float(time), payload)
+    except ValueError:  # 1e999 parses to infinity
+        return Rejected(seq, "data holds a number that is not finite")
+    return Record(seq, str(kind), _class_of(level), float(time), payload)
+
+
+def _class_of(level: int) -> Priority:
+    """A class that only a newer device knows keeps its number: refusing it would bury its rows for good."""
+    try:
+        return Priority(level)
+    except ValueError:
+        return cast("Priority", level)
 
 
 def _finite(number: float) -> bool:
@@ -204,17 +230,21 @@ def _finite(number: float) -> bool:
         return False
 
 
-def encode_acks(epoch: str, stored: Iterable[int], rejected: Sequence[Rejected] = ()) -> list[bytes]:
+def encode_acks(
+    epoch: str, stored: Iterable[int], rejected: Sequence[Rejected] = (), *, conflict: bool = False
+) -> list[bytes]:
     """The acknowledgements for ``stored`` and ``rejected``, each of bounded size."""
     ranges = to_ranges(stored)
     messages: list[bytes] = []
     for start in range(0, max(len(ranges), len(rejected), 1), _MAX_RANGES):
-        ack = {
+        ack: dict[str, Any] = {
             "v": _VERSION,
             "epoch": epoch,
             "stored": ranges[start : start + _MAX_RANGES],
             "rejected": [[r.seq, r.reason[:_MAX_REASON]] for r in rejected[start : start + _MAX_RANGES]],
         }
+        if conflict and start + _MAX_RANGES >= max(len(ranges), len(rejected)):  # the last: all before it counts
+            ack["conflict"] = True
         messages.append(json.dumps(ack, separators=(",", ":")).encode("ascii"))
     return messages
 
@@ -231,7 +261,8 @@ def decode_ack(message: bytes) -> Ack:
         raise WireError("an acknowledgement needs an epoch and a list of stored ranges")
     if max(len(stored), len(rejected)) > _MAX_RANGES:
         raise WireError(f"an acknowledgement has more than {_MAX_RANGES} entries")
-    return Ack(str(epoch), tuple(_range(r) for r in stored), tuple(_rejected(r) for r in rejected))
+    conflict = parsed.get("conflict", False) is True
+    return Ack(str(epoch), tuple(_range(r) for r in stored), tuple(_rejected(r) for r in rejected), conflict)
 
 
 def _range(value: object) -> tuple[int, int]:
@@ -244,3 +275,24 @@ def _rejected(value: object) -> Rejected:
     if not isinstance(value, list) or len(value) != 2 or not _is_seq(value[0]) or not isinstance(value[1], str):
         raise WireError("an acknowledgement has a malformed refusal")
     return Rejected(value[0], value[1][:_MAX_REASON])
+
+
+def events_topic(device: str) -> str:
+    """Where ``device`` publishes its events."""
+    return f"edge/{check_device(device)}/ev"
+
+
+def ack_topic(device: str) -> str:
+    """Where ``device`` listens for the ingest's acknowledgements."""
+    return f"edge/{check_device(device)}/ack"
+
+
+def device_of(topic: str) -> str | None:
+    """The device whose events topic this is, None when it is none."""
+    parts = topic.split("/")
+    if len(parts) != 3 or parts[0] != "edge" or parts[2] != "ev":
+        return None
+    try:
+        return check_device(parts[1])
+    except SyncConfigError:
+        return None

@@ -7,26 +7,29 @@ front of it fill up and count what they must drop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from edgewright.sync.changes import Changes, Dead, NewRow
-from edgewright.sync.counting import Counter
 from edgewright.sync.errors import OutboxError
 from edgewright.sync.opening import is_corruption
+from edgewright.sync.quiet import Throttle
 from edgewright.sync.record import Priority, Record
+from edgewright.sync.transaction import Changes
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Sequence
 
     from edgewright.sync.config import OutboxConfig
+    from edgewright.sync.queues import Queues
     from edgewright.sync.store import Store
+    from edgewright.sync.transaction import Dead, NewRow
 
-__all__ = ["Queues", "Writer", "WriterHooks"]
+__all__ = ["Writer", "WriterHooks"]
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -36,37 +39,6 @@ _REPORTS = 2000
 _RETRY_S = 0.5
 _RESERVE_S = 1.0
 _PATIENCE_S = 2.0
-
-
-class Queues:
-    """What waits in memory for the writer: appended to by any thread, emptied by the writer alone."""
-
-    def __init__(self, config: OutboxConfig) -> None:
-        """Makes empty queues."""
-        self.limit = config.queue_rows
-        self.rows: dict[Priority, deque[NewRow]] = {p: deque() for p in Priority}
-        self.dropped = {p: Counter() for p in Priority}
-        self.invalid = Counter()
-        self.complaints: deque[str] = deque(maxlen=4)
-        # Reports of the publisher, each with the epoch it speaks of: a late one must not touch a newer epoch's rows.
-        self.stored: deque[tuple[str, tuple[Priority, int]]] = deque()
-        self.dead: deque[tuple[str, Dead]] = deque()
-
-    def offer(self, row: NewRow) -> None:
-        """Keeps ``row`` if its class has room, else counts it as dropped; never waits."""
-        queue = self.rows[row.priority]
-        if len(queue) >= self.limit:
-            self.dropped[row.priority].add()
-        else:
-            queue.append(row)
-
-    def crowded(self) -> bool:
-        """Whether some class has used up half of its room."""
-        return any(2 * len(queue) >= self.limit for queue in self.rows.values())
-
-    def waiting(self) -> int:
-        """Rows not yet taken by the writer."""
-        return sum(len(queue) for queue in self.rows.values())
 
 
 class WriterHooks(Protocol):
@@ -101,9 +73,12 @@ class Writer:
         self._dead: list[Dead] = []
         self._wake = threading.Event()
         self._stopping = False
+        self._suspected = False
         self._failing_since: float | None = None
         self._reserve_due = 0.0
         self._broken = False  # the store is closed and must be opened again
+        self._surprised = False
+        self._throttle = Throttle()
         self._thread = threading.Thread(target=self._run, name="edgewright-outbox", daemon=True)
         self.changed = threading.Condition()
         self.taken = 0
@@ -122,6 +97,11 @@ class Writer:
 
     def wake(self) -> None:
         """Asks for a turn now instead of at the end of the interval."""
+        self._wake.set()
+
+    def suspect(self) -> None:
+        """Asks for a check of the whole file."""
+        self._suspected = True
         self._wake.set()
 
     def target(self) -> int:
@@ -146,14 +126,25 @@ class Writer:
             self._wake.wait(self._config.flush_interval_s)
             self._wake.clear()
             stopping = self._stopping  # read before the turn: what was emitted before stop() is in this turn's batches
-            clean = self._turn()
+            clean = self._guarded_turn()
             if stopping:
                 deadline = deadline or time.monotonic() + 2.0
                 if clean or time.monotonic() > deadline:
                     break
-        self._store.close()
+        with contextlib.suppress(sqlite3.Error):  # the rows are committed; SQLite folds its log at the next opening
+            self._store.close()
         with self.changed:
             self.changed.notify_all()
+
+    def _guarded_turn(self) -> bool:
+        try:
+            return self._turn()
+        except Exception:  # noqa: BLE001 - this thread must outlive any defect, or every later event would be lost
+            if not self._surprised:
+                self._surprised = True
+                _log.exception("the outbox writer met an unexpected error; it goes on with the same rows")
+            self._wake.wait(_RETRY_S)
+            return False
 
     def _turn(self) -> bool:
         """Works until nothing is left or the disk refuses; says whether nothing is left."""
@@ -163,25 +154,35 @@ class Writer:
         try:
             while self._collect():
                 self._commit()
+            self._renew()
+            if self._suspected:
+                self._suspected = False
+                self._store.check()
         except sqlite3.OperationalError as error:
             return self._trouble(error)
         except sqlite3.DatabaseError as error:
             return self._corrupt(error)
-        except Exception:  # noqa: BLE001 - this thread must outlive any defect, or every later event would be lost
-            _log.exception("the outbox writer met an unexpected error; it goes on with the same rows")
-            time.sleep(self._config.flush_interval_s)
-            return False
         self._hold_reserve()
         return True
+
+    def _renew(self) -> None:
+        while self._queues.renew:
+            if self._queues.renew.popleft() != self._store.epoch:
+                continue
+            tombstones = self._store.renew()
+            with self.changed:
+                self._stored, self._dead = [], []  # they name rows of the former epoch
+                self.pending, self.idle = self._store.pending, self._store.settled
+            self._hooks.committed(tombstones, self._store.epoch)
 
     def _collect(self) -> bool:
         """Tops up the batch in hand; says whether there is anything to commit."""
         size = sum(len(row.payload) + _ROW_OVERHEAD for row in self._batch)
         limit = self._store.budget // 32
         with self.changed:
-            for queue in self._queues.rows.values():
+            for priority, queue in self._queues.rows.items():
                 while queue and len(self._batch) < self._config.batch_rows and size < limit:
-                    row = queue.popleft()
+                    row = self._queues.take(priority)
                     size += len(row.payload) + _ROW_OVERHEAD
                     self._batch.append(row)
                     self.taken += 1
@@ -243,7 +244,8 @@ class Writer:
             self._wake.wait(_RETRY_S)
             return False
         _log.error("the outbox file seems corrupt (%s); it is opened again, or put aside", error)
-        self._store.close()
+        with contextlib.suppress(sqlite3.Error):
+            self._store.close()
         self._broken = True
         return False
 
@@ -274,7 +276,7 @@ class Writer:
 
     def _complain(self) -> None:
         while self._queues.complaints:
-            _log.warning("an event was refused: %s", self._queues.complaints.popleft())
+            self._throttle.warn(_log, "refused", "an event was refused: %s", self._queues.complaints.popleft())
 
 
 def _move(source: deque[tuple[str, _T]], target: list[_T], epoch: str) -> None:

@@ -11,7 +11,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from delivery import Child, Mosquitto, ledger, wait_until
+from delivery import FAST_OUTBOX, Child, Mosquitto, ledger, wait_until
 
 from edgewright.cloud import open_store
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RATE = 300
+EVENTS = 300
+# What a killed device may lose: what it emitted in one flush interval. A loaded machine may not let the writer run for a
+# while, hence the slack; a device that loses batches loses far more than this.
+IN_MEMORY = RATE * (FAST_OUTBOX.flush_interval_s + 0.5)
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ class World:
         return len(ledger(self.folder / "committed"))
 
     def stored(self) -> int:
-        store = open_store(f"sqlite:///{self.folder}/fleet.db")
+        store = open_store(f"sqlite:///{self.folder}/fleet.db", create=False)
         try:
             return store.count()
         finally:
@@ -78,9 +82,8 @@ class World:
     def finish(self) -> dict[str, object]:
         assert self.device is not None
         self.device.tell("drain")
-        line = self.device.line()
-        if line == "emitted":
-            line = self.device.line()
+        while not (line := self.device.line()).startswith("{"):
+            pass
         self.device.kill(signal.SIGTERM)
         return json.loads(line)
 
@@ -130,8 +133,8 @@ def test_every_kill_in_turn_loses_and_doubles_nothing(world: World, broker: Mosq
     world.more(world.stored)
 
     outcome = world.finish()
-    assert outcome["drained"] is True
-    store = open_store(f"sqlite:///{world.folder}/fleet.db")
+    assert (outcome["drained"], outcome["dropped"]) == (True, 0)
+    store = open_store(f"sqlite:///{world.folder}/fleet.db", create=False)
     events = [event for event in store.events() if event.priority]
     (state,) = store.devices()
     numbers = [str(event.data["n"]) for event in events]
@@ -143,7 +146,7 @@ def test_every_kill_in_turn_loses_and_doubles_nothing(world: World, broker: Mosq
     assert {event.seq for event in events} == set(range(1, world.last_seq() + 1))
     assert store.missing("cam-1", state.epoch) == []
     assert world.waiting() == 0
-    assert len(emitted) - len(numbers) <= 2 * RATE  # what was in memory at two deaths, far below this
+    assert len(emitted) - len(numbers) <= 2 * IN_MEMORY  # it died twice
     store.close()
 
 
@@ -152,21 +155,15 @@ def test_only_delete_on_puback_loses_when_the_broker_dies_while_the_ingest_is_do
     world: World, broker: Mosquitto, loses: bool
 ) -> None:
     world.start_ingest()
-    world.start_device(most=300, rate=1000)
-    world.more(world.stored, 20)
-    world.ingest.kill()
-    assert world.device.line() == "emitted"
-    if loses:
-        wait_until(lambda: world.waiting() == 0)  # it believes that all is delivered
+    world.ingest.kill()  # its session stands: the broker keeps for it what comes from now on
+    world.start_device(most=EVENTS, rate=1000)
+    assert [world.device.line() for _ in range(2)] == ["emitted", "confirmed"]  # the broker has confirmed every row
+    assert world.waiting() == (0 if loses else EVENTS)  # the control takes that for delivery
     broker.kill()
     broker.start()
     world.start_ingest()
     outcome = world.finish()
 
     assert outcome["drained"] is True
-    lost = world.committed() - world.stored()
-    print(f"\n{world.mode}: {world.committed()} committed, {lost} lost")
-    if loses:
-        assert lost > 0
-    else:
-        assert lost == 0
+    assert world.committed() == EVENTS
+    assert world.stored() == (0 if loses else EVENTS)
