@@ -18,13 +18,13 @@ Example:
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode
 from edgewright.optimize.errors import SpecError
+from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +37,9 @@ __all__ = [
     "Measured",
     "Status",
     "Verdict",
-    "format_bytes",
     "judge",
-    "parse_bytes",
 ]
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
 # Beyond this, a count of frames is a way of saying "not with this instrument".
 _MANY_FRAMES = 10_000_000
 
@@ -81,7 +77,7 @@ class Measured:
         value: The estimate.
         low: Lower end of the interval.
         high: Upper end of the interval.
-        samples: How many frames (or pairs of timing blocks) it rests on; 0 for an exact figure.
+        samples: How many frames it rests on; 0 for an exact figure.
     """
 
     value: float
@@ -169,8 +165,8 @@ class ClauseVerdict:
         measured: The figure; None when it could not be measured.
         status: PASS, FAIL or INCONCLUSIVE.
         sentence: All of it in words.
-        frames_needed: When inconclusive: about how many samples would settle it were the estimate exact; None when
-            no number would.
+        frames_needed: When inconclusive: at least about how many frames would settle it were the estimate exact; None
+            when none can be named, as when the spread is not known yet.
     """
 
     kind: ClauseKind
@@ -206,6 +202,7 @@ class _Rule:
     what: str
     unit: str
     sampled: str
+    whole: tuple[float, float] = (-math.inf, math.inf)
 
     def show(self, value: float) -> str:
         if self.kind is ClauseKind.MAX_SIZE:
@@ -215,12 +212,24 @@ class _Rule:
     def interval(self, measured: Measured) -> str:
         if measured.low == measured.high:
             return ""
+        if self.unknown(measured):
+            return " [anything]"
         return f" [{measured.low:.2f} to {measured.high:.2f}]"
 
+    def unknown(self, measured: Measured) -> bool:
+        """Whether the interval is the whole range: too few samples to know their spread."""
+        return measured.low <= self.whole[0] and measured.high >= self.whole[1]
 
-_DROP = _Rule(ClauseKind.MAX_DROP, at_most=True, what="drop", unit=" points", sampled="labelled frames")
-_AGREEMENT = _Rule(ClauseKind.MIN_AGREEMENT, at_most=False, what="agreement", unit=" %", sampled="frames")
-_SPEEDUP = _Rule(ClauseKind.MIN_SPEEDUP, at_most=False, what="speed-up", unit="x", sampled="timing blocks")
+
+_DROP = _Rule(
+    ClauseKind.MAX_DROP, at_most=True, what="drop", unit=" points", sampled="labelled frames", whole=(-100.0, 100.0)
+)
+_AGREEMENT = _Rule(
+    ClauseKind.MIN_AGREEMENT, at_most=False, what="agreement", unit=" %", sampled="frames", whole=(0.0, 100.0)
+)
+_SPEEDUP = _Rule(
+    ClauseKind.MIN_SPEEDUP, at_most=False, what="speed-up", unit="x", sampled="timed frames (--runs)", whole=(0.0, 1e6)
+)
 _MODEL_SIZE = _Rule(ClauseKind.MAX_SIZE, at_most=True, what="model size", unit=" bytes", sampled="")
 
 
@@ -261,8 +270,9 @@ def _judge_clause(rule: _Rule, limit: float, measured: Measured | None) -> Claus
     sentence = f"{seen}, {bound} {rule.show(limit)} promised"
     if status is not Status.INCONCLUSIVE:
         return ClauseVerdict(rule.kind, limit, measured, status, sentence)
-    needed = _frames_needed(limit, measured)
-    return ClauseVerdict(rule.kind, limit, measured, status, f"{sentence}: {_what_it_takes(rule, needed)}", needed)
+    needed = None if rule.unknown(measured) else _frames_needed(limit, measured)
+    takes = _what_it_takes(rule, measured, needed)
+    return ClauseVerdict(rule.kind, limit, measured, status, f"{sentence}: {takes}", needed)
 
 
 def _status(rule: _Rule, limit: float, measured: Measured) -> Status:
@@ -287,39 +297,13 @@ def _frames_needed(limit: float, measured: Measured) -> int | None:
     return needed if needed <= _MANY_FRAMES else None
 
 
-def _what_it_takes(rule: _Rule, needed: int | None) -> str:
+def _what_it_takes(rule: _Rule, measured: Measured, needed: int | None) -> str:
+    if rule.unknown(measured):
+        return f"too few {rule.sampled} to know the spread"
     if needed is None:
-        return "the estimate sits on the limit or too few samples were given, so no number of them can be named"
+        return "the estimate sits on the limit, so no number of samples can be named"
     shown = f"{needed:,}".replace(",", " ")
-    return f"too few samples to tell, about {shown} {rule.sampled} would settle it"
-
-
-def parse_bytes(text: str) -> int:
-    """Reads a size such as ``4MB`` (10^6), ``3.5MiB`` (2^20) or ``4000000``.
-
-    Args:
-        text: What the user wrote.
-
-    Returns:
-        Bytes, rounded down.
-
-    Raises:
-        SpecError: It is not a size.
-    """
-    match = _SIZE.fullmatch(text)
-    unit = match.group(2).upper() if match else ""
-    if match is None or (unit not in _UNITS and f"{unit}B" not in _UNITS):
-        msg = f"{text!r} is not a size; write it like 4MB, 3.5MiB or 4000000"
-        raise SpecError(msg)
-    return int(float(match.group(1)) * _UNITS.get(unit, _UNITS.get(f"{unit}B", 1)))
-
-
-def format_bytes(count: int) -> str:
-    """Bytes for people: ``3.58 MB`` (10^6)."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count} B"
+    return f"too few samples to tell, at least about {shown} {rule.sampled} would settle it"
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgewright.bundle.manifest import SsdDecode
 from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.contract import Contract, Figures, Measured, Verdict, judge
 from edgewright.optimize.data.plan import agreement_samples
@@ -14,12 +13,12 @@ from edgewright.optimize.errors import DataError
 from edgewright.optimize.evaluate.observe import Observation, SessionPair, observe, open_pair
 from edgewright.optimize.evaluate.quality import FLOAT, INT8, Quality, agreement_quality, labelled_quality
 from edgewright.optimize.speed import measure_speed, speedup_of
+from edgewright.runtime.bench import FRAMES_PER_BLOCK, MIN_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from edgewright.bundle.manifest import Manifest
     from edgewright.optimize.data.labels import LabelledFrame
     from edgewright.optimize.data.plan import DataPlan
     from edgewright.optimize.data.samples import Sample
@@ -123,14 +122,14 @@ def judge_candidate(
     notes: list[str] = []
     with open_bundle(draft) as bundle:
         pair = open_pair(bundle, FLOAT, INT8, settings.timing.threads)
-        threshold = _threshold(bundle.manifest)
         size = bundle.manifest.variant(INT8).bytes
-    labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, threshold, progress)
+    labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, progress, notes.append)
     seen = _observe_agreement(plan, calibrated, pair, progress, notes.append) or labelled_seen
     if seen is None:
         msg = "there are no pictures to judge on"
         raise DataError(msg)
-    agreement = agreement_quality(seen, threshold)
+    notes += plan.oddities()
+    agreement = agreement_quality(seen, pair.score_threshold)
     if agreement.headline is None:
         notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
     chosen = _choose_pictures(plan, seen, agreement)
@@ -148,12 +147,8 @@ def judge_candidate(
     return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, (*notes, *_bench_notes(bench)))
 
 
-def _threshold(manifest: Manifest) -> float | None:
-    return manifest.decode.score_threshold if isinstance(manifest.decode, SsdDecode) else None
-
-
 def _judge_labelled(
-    plan: DataPlan, pair: SessionPair, metric: str, threshold: float | None, progress: Progress
+    plan: DataPlan, pair: SessionPair, metric: str, progress: Progress, note: Callable[[str], None]
 ) -> tuple[Observation | None, Quality | None]:
     if plan.labels is None or plan.images is None:
         return None, None
@@ -165,10 +160,9 @@ def _judge_labelled(
             yield sample, frame.content
 
     with progress.stage("evaluate both models on the labelled pictures", len(plan.labels.frames)) as advance:
-        source = plan.images.title
-        # Labelled frames are picked apart from each other: neighbours in the list are no neighbours in time.
-        seen = observe(pictures(plan.labelled()), pair, advance, source=source, consecutive=False)
-        return seen, labelled_quality(seen, truth, metric, threshold)
+        source, spacing_s = plan.images.title, plan.images.spacing_s
+        seen = observe(pictures(plan.labelled(note)), pair, advance, source=source, spacing_s=spacing_s)
+        return seen, labelled_quality(seen, truth, metric, pair.score_threshold)
 
 
 def _observe_agreement(
@@ -183,7 +177,7 @@ def _observe_agreement(
         return None
     with progress.stage("compare INT8 with float on unlabelled pictures", source.estimate()) as advance:
         pictures = ((sample, b"") for sample in agreement_samples(plan, calibrated, note))
-        return observe(pictures, pair, advance, source=source.title, consecutive=source.consecutive)
+        return observe(pictures, pair, advance, source=source.title, spacing_s=source.spacing_s)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +214,12 @@ def _spread(count: int, wanted: int) -> list[int]:
 def _bench_notes(bench: BenchReport) -> tuple[str, ...]:
     notes = []
     for ratio in bench.ratios:
-        if not ratio.resolved:
+        if ratio.pairs < MIN_PAIRS:
+            notes.append(
+                f"speed of {ratio.variant} against {ratio.baseline} rests on {ratio.pairs} pairs of timing blocks, too few "
+                f"to know the spread; time with --runs {MIN_PAIRS * FRAMES_PER_BLOCK} or more"
+            )
+        elif not ratio.resolved:
             notes.append(
                 f"speed of {ratio.variant} against {ratio.baseline} is not resolved: the ratio {ratio.value:.2f} lies "
                 f"within [{ratio.low:.2f}, {ratio.high:.2f}], noise is larger than the effect; time on a quieter machine"

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from edgewright.bundle.errors import OutputError
 from edgewright.bundle.manifest import Calibration, Provenance, Variant
 from edgewright.bundle.reader import open_bundle
+from edgewright.bundle.rules import MANIFEST_FILE
 from edgewright.bundle.writer import BUNDLE_SUFFIX, write_bundle
 from edgewright.optimize.calibrate import RangeCollector, RangeMethod
 from edgewright.optimize.candidate import Candidate, golden_vectors, shrink
@@ -42,7 +43,7 @@ from edgewright.optimize.passes import prepare_graph
 from edgewright.optimize.progress import Progress, SilentProgress
 from edgewright.optimize.quantize import quantize_graph
 from edgewright.optimize.report.data import ReportInput, build_report
-from edgewright.optimize.report.write import report_payload, write_report
+from edgewright.optimize.report.write import report_payload, staged_report
 from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.speed import latency_of
 from edgewright.runtime.bench import BenchSettings
@@ -190,6 +191,9 @@ def _check_output(request: OptimizeRequest) -> None:
     if folder.exists() and not folder.is_dir():
         msg = f"cannot write the report to {folder}: a file of that name is there; choose another folder with --report"
         raise OutputError(msg)
+    if output.is_dir() and not (output / MANIFEST_FILE).is_file():
+        msg = f"cannot write bundle {output}: it exists and is not a bundle; remove it or choose another name"
+        raise OutputError(msg)
     for target in (output, folder):
         parent = next(parent for parent in target.absolute().parents if parent.exists())
         try:
@@ -278,15 +282,19 @@ def _finish(
         metrics=(*(judgement.labelled.metrics if judgement.labelled else ()), *judgement.agreement.metrics),
         golden=golden[1],
     )
+    sizes = {FLOAT: len(candidate.float_model), INT8: len(candidate.int8.model)}
+    if sizes[INT8] >= sizes[FLOAT]:
+        notes.append("the INT8 file is no smaller than the float one: too little of the model could be quantized")
+        progress.note(notes[-1])
     for note in judgement.notes:
         progress.note(note)
     with progress.stage("draw the report and write the bundle"):
-        sizes = {FLOAT: len(candidate.float_model), INT8: len(candidate.int8.model)}
         report = build_report(ReportInput(manifest, judgement, sizes, (*notes, *judgement.notes)))
         payload = candidate.payload(with_float=request.keep_float)
         payload |= {golden[1].file: golden[0], **report_payload(report)}
-        written = write_bundle(request.output, manifest, payload)
-        files = write_report(report, request.report_folder)
+        # Both or neither: the report waits beside its place until the bundle stands.
+        with staged_report(report, request.report_folder) as files:
+            written = write_bundle(request.output, manifest, payload)
     return OptimizeResult(request.output, written, judgement.verdict, report.data, files)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.passes.order import SortTopologically
+from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["QuantizedGraph", "quantize_graph"]
 
+_FLOATS = (1, 10, 11, 16)  # float32, float16, float64, bfloat16 in ONNX's numbering
+_LARGE = 1024  # bytes
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # ONNX Runtime's optimizer would quantize weights again, per tensor, that were left in float on purpose.
 _KEEP_FLOAT = {"disabled_optimizers": ["WeightBiasQuantization"]}
@@ -80,7 +83,7 @@ def quantize_graph(
     note = f"{quantized} operators with weights run in INT8" + (
         f", {len(left)} stay float: {_some(left)}" if left else ""
     )
-    return QuantizedGraph(result.SerializeToString(deterministic=True), engine, (note,))
+    return QuantizedGraph(result.SerializeToString(deterministic=True), engine, (note, *_float_constants(result)))
 
 
 def _write(
@@ -122,6 +125,26 @@ def _count_weighted(model: onnx.ModelProto) -> tuple[int, list[str]]:
     weighted = [node for node in model.graph.node if node.op_type in _WEIGHTED and len(node.input) > 1]
     left = [node.name or node.output[0] for node in weighted if node.input[1] in constants]
     return sum(node.input[1] in dequantized for node in weighted), left
+
+
+def _float_constants(model: onnx.ModelProto) -> tuple[str, ...]:
+    """A note on the float constants that the INT8 file still holds, grids of quantized tensors aside."""
+    grids = {
+        name
+        for node in model.graph.node
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}
+        for name in node.input[1:]
+    }
+    readers = {name: node.op_type for node in model.graph.node for name in node.input}
+    large = {
+        tensor.name: tensor.ByteSize()
+        for tensor in model.graph.initializer
+        if tensor.data_type in _FLOATS and tensor.name not in grids and tensor.ByteSize() > _LARGE
+    }
+    if not large:
+        return ()
+    kinds = ", ".join(sorted({readers.get(name, "no operator") for name in large}))
+    return (f"{format_bytes(sum(large.values()))} of the INT8 file are constants that stay float, in {kinds}",)
 
 
 def _some(names: list[str]) -> str:

@@ -146,7 +146,7 @@ class ClassifierOptions:
         mean: Subtracted after scaling, per channel.
         std: Divisor after that.
         crop_from: Length of the shorter side before a crop; None takes 256 for 224, and in proportion.
-        activation: What turns the output into probabilities; None looks whether the graph ends in a softmax.
+        activation: What turns the output into probabilities; None looks at the graph and at what it puts out.
         labels: Class names.
         top_k: How many classes a result carries.
     """
@@ -164,9 +164,7 @@ class ClassifierOptions:
     top_k: int = 5
 
 
-def classifier_spec(
-    options: ClassifierOptions, *, name: str, input_shape: tuple[int, ...], scores: str, ends_in_softmax: bool = False
-) -> ModelSpec:
+def classifier_spec(options: ClassifierOptions, *, name: str, input_shape: tuple[int, ...], scores: str) -> ModelSpec:
     """The spec of a plain classifier.
 
     Args:
@@ -174,7 +172,6 @@ def classifier_spec(
         name: Name of the bundle where ``options`` has none.
         input_shape: (1, 3, H, W) or (1, H, W, 3).
         scores: Name of the output that holds the scores.
-        ends_in_softmax: Whether the graph itself makes probabilities.
 
     Raises:
         SpecError: The shape is not that of one picture.
@@ -183,9 +180,8 @@ def classifier_spec(
     crop_from = options.crop_from
     if options.resize is ResizeMode.CROP and crop_from is None:
         crop_from = max(round(min(width, height) / _IMAGENET_CROP), width, height)
-    activation = options.activation
-    if activation is None:
-        activation = ScoreActivation.NONE if ends_in_softmax else ScoreActivation.SOFTMAX
+    # Where nothing was said the graph has the last word, once it is there (`edgewright.optimize.sources.load`).
+    activation = options.activation or ScoreActivation.SOFTMAX
     preprocess = Preprocess(
         resize=options.resize,
         width=width,
@@ -215,12 +211,11 @@ def _check_preprocess(name: str, preprocess: Preprocess) -> None:
     if not (1 <= preprocess.width <= _MAX_SIDE and 1 <= preprocess.height <= _MAX_SIDE):
         msg = f"spec of {name!r}: width and height {preprocess.width}x{preprocess.height} must be within 1..{_MAX_SIDE}"
         raise SpecError(msg)
-    if preprocess.resize is ResizeMode.CROP and (
-        preprocess.crop_from is None or preprocess.crop_from < max(preprocess.width, preprocess.height)
-    ):
+    least = max(preprocess.width, preprocess.height)
+    if preprocess.resize is ResizeMode.CROP and not least <= (preprocess.crop_from or 0) <= _MAX_SIDE:
         msg = (
-            f"spec of {name!r}: resize 'crop' needs crop_from of at least "
-            f"{max(preprocess.width, preprocess.height)} pixels, found {preprocess.crop_from}"
+            f"spec of {name!r}: resize 'crop' needs crop_from within {least}..{_MAX_SIDE} pixels, "
+            f"found {preprocess.crop_from}"
         )
         raise SpecError(msg)
 

@@ -169,10 +169,11 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
 
 def _request(values: Mapping[str, Any]) -> OptimizeRequest:
     from edgewright.optimize.calibrate import RangeMethod
-    from edgewright.optimize.contract import Contract, parse_bytes
+    from edgewright.optimize.contract import Contract
     from edgewright.optimize.data.plan import DataChoice
     from edgewright.optimize.pipeline import OptimizeRequest
     from edgewright.optimize.recipe import recipe_values
+    from edgewright.optimize.sizes import parse_bytes
     from edgewright.runtime.bench import settings_for
 
     limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}

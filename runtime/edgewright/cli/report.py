@@ -23,7 +23,7 @@ examples:
   edgewright report person.edge                    # report.html, report.json, report.md into person-report/
   edgewright report person.edge --html -o page     # only the page
   edgewright report person.edge --md -o -          # Markdown to standard output
-  edgewright report person.edge --max-drop 5 --min-agreement 80    # judge what was measured by other promises
+  edgewright report person.edge --max-drop 10 --max-size 4MB    # judge what was measured by other promises
 
 With promises nothing is written: the verdict is printed, and is the exit code (0 PASS, 3 FAIL, 4 INCONCLUSIVE).
 """
@@ -52,9 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
     with open_bundle(args.bundle) as bundle:
         report = read_report(bundle)
+        title = f"{bundle.manifest.name} {bundle.manifest.version}"
     contract = _contract(args)
     if not contract.empty:
-        return _judge(args, contract, report.data)
+        return _judge(args, contract, report.data, title)
     formats = tuple(kind for kind in FORMATS if getattr(args, kind)) or FORMATS
     to_stdout = args.output == "-" or (formats == ("json",) and args.output is None)
     if to_stdout:
@@ -73,13 +74,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _contract(args: argparse.Namespace) -> Contract:
-    from edgewright.optimize.contract import Contract, parse_bytes
+    from edgewright.optimize.contract import Contract
+    from edgewright.optimize.sizes import parse_bytes
 
     size = None if args.max_size is None else parse_bytes(args.max_size)
     return Contract(args.max_drop, args.min_agreement, args.min_speedup, size)
 
 
-def _judge(args: argparse.Namespace, contract: Contract, data: Mapping[str, Any]) -> int:
+def _judge(args: argparse.Namespace, contract: Contract, data: Mapping[str, Any], title: str) -> int:
     from edgewright.optimize.errors import SpecError
     from edgewright.optimize.judge import check_contract
     from edgewright.optimize.report.data import verdict_values
@@ -88,12 +90,12 @@ def _judge(args: argparse.Namespace, contract: Contract, data: Mapping[str, Any]
     if args.output or args.html or args.md:
         msg = "promises judge the recorded figures and write nothing; leave out -o, --html and --md"
         raise SpecError(msg)
-    check_contract(contract, labelled=data["labelled"] is not None)
+    check_contract(contract, labelled=data.get("labelled") is not None)
     verdict = rejudge(data, contract)
     if args.json:
         print(json.dumps({"bundle": str(args.bundle), "verdict": verdict_values(verdict)}))
     else:
-        print(f"{verdict.status.value}  {data['bundle']['name']} {data['bundle']['version']}")
+        print(f"{verdict.status.value}  {title}")
         for clause in verdict.clauses:
             print(f"  {clause.status.value:<13}{clause.sentence}")
     return verdict.status.exit_code

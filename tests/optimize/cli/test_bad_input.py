@@ -62,6 +62,10 @@ def recipe(text: str) -> Callable[[Path], dict[str, str]]:
     return make
 
 
+def crop_from(home: Path) -> dict[str, str | None]:
+    return {"model": str(home / "classifier.onnx"), "spec": None, "task": "classify", "crop_from": "100000"}
+
+
 CASES: dict[str, tuple[Callable[[Path], dict[str, str | None]], str]] = {
     "no model": (lambda h: {"model": str(h / "lost.onnx")}, "does not exist"),
     "model not named": (lambda _: {"model": ""}, "MODEL is missing"),
@@ -83,7 +87,23 @@ CASES: dict[str, tuple[Callable[[Path], dict[str, str | None]], str]] = {
     "classifier flag without task": (lambda _: {"top_k": "3"}, "add --task classify"),
     "nonsense size": (lambda _: {"max_size": "big"}, "not a size"),
     "nonsense promise": (lambda _: {"min_agreement": "120"}, "between 0 and 100"),
-    "no threads": (lambda _: {"threads": "0"}, "give a number from 1"),
+    "no threads": (lambda _: {"threads": "0"}, "no number of threads"),
+    "too many threads": (lambda _: {"threads": "999999999999"}, "no number of threads"),
+    "no runs": (lambda _: {"runs": "-5"}, "--runs cannot be -5"),
+    "too many runs": (lambda _: {"runs": "99999999999"}, "give a number from 1 to 1000000"),
+    "nobody's folder": (lambda _: {"calibrate": "~nosuchuser/x"}, "cannot be a path"),
+    "nobody's weights": (lambda _: {"weights": "~nosuchuser/x"}, "cannot be a path"),
+    "a path too long": (lambda _: {"agree": "x" * 300}, "File name too long"),
+    "a model path too long": (lambda _: {"model": "x" * 300 + ".onnx"}, "File name too long"),
+    "an output path too long": (lambda _: {"output": "x" * 300}, "File name too long"),
+    "a path with a zero byte": (recipe('images = "a\\u0000b"'), "cannot be a path"),
+    "one picture and nothing to judge on": (
+        lambda h: {"calibrate": f"{h / 'clip.avi'}#5", "agree": None},
+        "at least 3",
+    ),
+    "an existing folder that is no bundle": (lambda h: {"output": str(_folder(h / "taken"))}, "is not a bundle"),
+    "a crop too large": (crop_from, "crop_from within"),
+    "recipe with too many threads": (recipe("threads = 100000"), "no number of threads"),
     "output is a folder": (lambda h: {"output": str(_folder(h / "taken.edge"))}, "a directory of that name"),
     "output under a file": (lambda h: {"output": str(h / "labels.json" / "spot.edge")}, "cannot write"),
     "report is a file": (lambda h: {"report": str(h / "labels.json")}, "a file of that name"),

@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgewright.bundle.errors import ExitCode
-from edgewright.optimize.contract import (
-    Contract,
-    Figures,
-    Measured,
-    Status,
-    format_bytes,
-    judge,
-    parse_bytes,
-)
+from edgewright.optimize.contract import Contract, Figures, Measured, Status, judge
 from edgewright.optimize.errors import SpecError
+from edgewright.optimize.sizes import format_bytes, parse_bytes, size_change
 
 DROP = Measured(1.0, 0.5, 1.5, 100)
 
@@ -78,7 +71,29 @@ def test_inconclusive_names_the_samples_it_would_take() -> None:
     # Half-width 0.5 at 100 frames; to clear a limit 0.1 away it must shrink five-fold, hence 25 times the frames.
     clause = judge(Contract(max_drop=1.1), Figures(drop=DROP)).clauses[0]
     assert clause.frames_needed == pytest.approx(2500, abs=1)
-    assert "about 2 500 labelled frames would settle it" in clause.sentence
+    assert "at least about 2 500 labelled frames would settle it" in clause.sentence
+
+
+def test_a_speed_up_names_the_flag_to_turn() -> None:
+    clause = judge(Contract(min_speedup=1.9), Figures(speedup=Measured(2, 1.8, 2.2, 240))).clauses[0]
+    assert clause.frames_needed == 960
+    assert "at least about 960 timed frames (--runs) would settle it" in clause.sentence
+
+
+@pytest.mark.parametrize(
+    ("contract", "figures"),
+    [
+        (Contract(max_drop=2), Figures(drop=Measured(0.5, -100, 100, 12))),
+        (Contract(min_agreement=90), Figures(agreement=Measured(98, 0, 100, 5))),
+        (Contract(min_speedup=1.5), Figures(speedup=Measured(2, 0, 1e6, 20))),
+    ],
+)
+def test_no_number_is_named_while_the_spread_is_unknown(contract: Contract, figures: Figures) -> None:
+    clause = judge(contract, figures).clauses[0]
+    assert clause.status is Status.INCONCLUSIVE
+    assert clause.frames_needed is None
+    assert "[anything]" in clause.sentence
+    assert "to know the spread" in clause.sentence
 
 
 def test_the_side_of_the_interval_that_crosses_the_limit_counts() -> None:
@@ -141,3 +156,7 @@ def test_an_interval_holds_its_estimate() -> None:
 
 def test_bytes_for_people() -> None:
     assert [format_bytes(n) for n in (12, 1500, 3_613_472, 2 * 10**9)] == ["12 B", "1.50 kB", "3.61 MB", "2.00 GB"]
+
+
+def test_a_file_that_grew_is_called_larger() -> None:
+    assert (size_change(3.358), size_change(1 / 3)) == ("3.36x smaller", "3.00x larger")

@@ -111,3 +111,13 @@ def test_accuracy() -> None:
     assert (pair.float_.value, pair.int8.value) == (0.9, 0.7)
     assert pair.drop.value == pytest.approx(0.2)
     assert pair.drop.low < 0.2 < pair.drop.high
+
+
+def test_accuracy_of_a_film() -> None:
+    truth = [1] * 80
+    float_, int8 = [said(1)] * 80, [said(1)] * 64 + [said(5)] * 16
+    apart, film, short = (
+        compare_accuracy(truth[:n], float_[:n], int8[-n:], block=b) for n, b in ((80, 1), (80, 8), (40, 8))
+    )
+    assert film.drop.high - film.drop.low > apart.drop.high - apart.drop.low
+    assert (short.drop.low, short.drop.high, short.int8.low, short.int8.high) == (-1.0, 1.0, 0.0, 1.0)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from edgewright.optimize.evaluate.coco import GroundTruth, as_truth, compare_precision
+from edgewright.optimize.contract import Measured
+from edgewright.optimize.evaluate.coco import MIN_CURVE_BLOCKS, GroundTruth, as_truth, compare_precision
 from edgewright.runtime.types import Detections
 
 
@@ -84,10 +88,38 @@ def test_a_worse_model_loses_and_the_interval_says_so() -> None:
     assert drop.samples == 40
 
 
-def test_few_frames_decide_nothing() -> None:
-    labels, found = [truth((10, 10))] * 3, [seen((10, 10, 0.9))] * 3
-    drop = compare_precision(labels, found, [NOTHING] * 3).drop.ap50
+@pytest.mark.parametrize(("frames", "block"), [(3, 1), (MIN_CURVE_BLOCKS - 1, 1), (60, 5)])
+def test_few_frames_decide_nothing(frames: int, block: int) -> None:
+    labels, found = [truth((10, 10))] * frames, [seen((10, 10, 0.9))] * frames
+    drop = compare_precision(labels, found, [NOTHING] * frames, block=block).drop.ap50
     assert (drop.low, drop.high) == (-1.0, 1.0)
+
+
+def street() -> list[tuple[GroundTruth, Detections, Detections]]:
+    """The person detector's scores on the 30 labelled street frames: people, scores of hits and of false alarms."""
+    rows = json.loads(Path(__file__).with_name("street_scores.json").read_text(encoding="utf-8"))
+
+    def said(hits: list[int], alarms: list[int]) -> Detections:
+        corners = [(40.0 * k, 0.0, score / 1000) for k, score in enumerate(hits)]
+        return seen(*corners, *((40.0 * k, 100.0, score / 1000) for k, score in enumerate(alarms)))
+
+    people = [truth(*((40.0 * k, 0.0) for k in range(row["people"]))) for row in rows]
+    return [(labels, said(*row["float"]), said(*row["int8"])) for labels, row in zip(people, rows, strict=True)]
+
+
+def test_the_interval_of_a_drop_covers_the_truth() -> None:
+    """Twenty frames drawn anew, many times. The percentile bootstrap covers 90 of 100 here; 9 lie above the truth."""
+    population, random = street(), np.random.default_rng(11)
+
+    def drop(drawn: list[int]) -> Measured:
+        labels, float_, int8 = (list(column) for column in zip(*(population[k] for k in drawn), strict=True))
+        return compare_precision(labels, float_, int8).drop.ap50  # type: ignore[arg-type]
+
+    true = drop(list(range(30))).value
+    intervals = [drop(random.integers(0, 30, 20).tolist()) for _ in range(100)]
+    assert sum(row.low <= true <= row.high for row in intervals) >= 95
+    assert sum(row.high < true for row in intervals) <= 4
+    assert sum(row.low > true for row in intervals) <= 4
 
 
 def test_frames_without_labels_count_false_alarms() -> None:

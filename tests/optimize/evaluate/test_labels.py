@@ -75,6 +75,17 @@ def text(content: str) -> Callable[[Path], Path]:
             edit(lambda d: d["annotations"][0].update(bbox=[90, 0, 20, 20])), "outside the picture", id="box outside"
         ),
         pytest.param(edit(lambda d: d["annotations"][0].update(bbox=[1, 2])), "not a COCO label file", id="half a box"),
+        pytest.param(
+            edit(lambda d: [entry.update(ignore=1) for entry in d["annotations"]]),
+            "every box of .* is marked ignore",
+            id="nothing counts",
+        ),
+        pytest.param(
+            edit(lambda d: d["annotations"][0].update(bbox=[float("nan"), 0, 20, 20])), "finite numbers", id="NaN"
+        ),
+        pytest.param(
+            edit(lambda d: d["annotations"][0].update(bbox=[0, 0, float("inf"), 20])), "finite numbers", id="infinite"
+        ),
         pytest.param(lambda p: p, "cannot be read", id="no file"),
     ],
 )
@@ -108,6 +119,31 @@ def test_two_labels_for_one_frame(clip: str, tmp_path: Path) -> None:
     path.write_text(json.dumps(data))
     with pytest.raises(LabelsError, match="twice"):
         list(labelled_samples(load_box_labels(path, ("spot",)), open_samples(clip)))
+
+
+def test_classes_that_label_nothing_do_not_matter(tmp_path: Path) -> None:
+    path = edit(lambda d: d["categories"].append({"id": 90, "name": "toothbrush"}))(tmp_path / "labels.json")
+    assert len(load_box_labels(path, ("spot",)).frames) == 2
+
+
+def test_two_classes_of_one_name(tmp_path: Path) -> None:
+    names = ("spot", "crane", "Spot")
+    with pytest.raises(LabelsError, match=r"2 classes of that name; use the number \(0 and 2\)"):
+        load_box_labels(write_labels(tmp_path / "labels.json", range(2)), names)
+    frames = load_box_labels(write_labels(tmp_path / "labels.json", range(2), name="2"), names).frames
+    assert frames[0].truth.class_ids.tolist() == [2]  # type: ignore[union-attr]
+    (tmp_path / "labels.csv").write_text("a.png,spot\n")
+    with pytest.raises(LabelsError, match="use the number"):
+        load_class_labels(tmp_path / "labels.csv", names)
+
+
+def test_a_name_that_two_folders_hold(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        write_photos(tmp_path / "photos" / place, 1)
+    (tmp_path / "labels.csv").write_text("photo-000.png,red\n")
+    labels = load_class_labels(tmp_path / "labels.csv", NAMES)
+    with pytest.raises(LabelsError, match="2 pictures of .* have that name; write the folder before it"):
+        list(labelled_samples(labels, open_samples(str(tmp_path / "photos"))))
 
 
 NAMES = ("red", "green", "blue")

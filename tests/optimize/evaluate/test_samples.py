@@ -60,7 +60,8 @@ def test_a_folder_is_read_by_name_and_below(tmp_path: Path) -> None:
     write_photos(tmp_path / "a", 1)
     (tmp_path / "notes.txt").write_text("no picture")
     source = open_samples(str(tmp_path))
-    assert [sample.name for sample in source] == ["a/photo-000.png", "b/photo-000.png", "b/photo-001.png"]
+    assert source.names == ("a/photo-000.png", "b/photo-000.png", "b/photo-001.png")
+    assert [sample.name for sample in source] == list(source.names)
     assert not source.consecutive
     assert [sample.index for sample in open_samples(f"{tmp_path}#1:")] == [1, 2]
 
@@ -209,3 +210,67 @@ def test_grey_and_transparent_pictures_become_bgr(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((4, 6), np.uint8))
     assert cv2.imwrite(str(tmp_path / "alpha.png"), np.zeros((4, 6, 4), np.uint8))
     assert [sample.image.shape for sample in open_samples(str(tmp_path))] == [(4, 6, 3), (4, 6, 3)]
+
+
+def test_a_video_tells_the_time_between_frames(clip: Path, tmp_path: Path) -> None:
+    assert open_samples(f"{clip}#1::8").spacing_s == pytest.approx(0.1)
+    slow = write_clip(tmp_path / "slow.avi", 4, rate=2)
+    most, rest = hold_out(open_samples(str(slow)))
+    assert most.spacing_s == rest.spacing_s == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("names", "film"),
+    [
+        (["frame_0001.png", "frame_0002.png", "frame_0003.png"], True),
+        (["000025.jpg", "000050.jpg", "000075.jpg", "000125.jpg"], True),
+        (["a/1.png", "a/2.png", "b/1.png", "b/2.png", "b/3.png"], True),
+        (["000000000139.jpg", "000000000285.jpg", "000000000632.jpg", "000000000724.jpg"], False),
+        (["cat.png", "dog.png", "eagle.png"], False),
+        (["only1.png"], False),
+    ],
+)
+def test_running_numbers_are_a_film(tmp_path: Path, names: list[str], film: bool) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), np.zeros((4, 4, 3), np.uint8))
+    assert (open_samples(str(tmp_path)).spacing_s is not None) is film
+
+
+def test_a_video_cut_short_is_told(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.avi", 40)
+    cut = tmp_path / "cut.avi"
+    data = whole.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    source, part = open_samples(str(cut)), open_samples(f"{cut}#:5")
+    found = len(list(source))
+    assert 10 < found < 30
+    assert source.notes == [f"cut.avi ends after frame {found - 1}, but its header announces 40 frames; it is cut"]
+    assert len(list(part)) == 5
+    assert part.notes == []
+    intact = open_samples(str(whole))
+    assert len(list(intact)) == 40
+    assert intact.notes == []
+
+
+def test_copies_count_once(tmp_path: Path) -> None:
+    photos, agree, labelled = (
+        write_photos(tmp_path / name, 4, start=start) for name, start in zip("cal", (0, 10, 20), strict=True)
+    )
+    for folder in (photos, agree, labelled):
+        first = min(folder.iterdir())
+        shutil.copy(first, folder / "zz.png")
+    rows = "".join(f"{path.name},red\n" for path in sorted(labelled.iterdir()))
+    (tmp_path / "labels.csv").write_text(rows)
+    choice = DataChoice(str(photos), labels=tmp_path / "labels.csv", images=str(labelled), agree=str(agree))
+    notes: list[str] = []
+    plan = open_plan(choice, Task.CLASSIFY, ("red",))
+    assert len(list(calibration_samples(plan, notes.append))) == 4
+    assert len(list(agreement_samples(plan, frozenset(), notes.append))) == 4
+    assert len(list(plan.labelled(notes.append))) == 4
+    assert [note.split(" left out")[0] for note in notes] == [f"1 picture of {name}" for name in "cal"]
+
+
+def test_two_pictures_are_too_few_to_hold_one_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="give at least 3 pictures or --agree"):
+        open_plan(DataChoice(str(write_photos(tmp_path / "photos", 2))), Task.CLASSIFY, ())

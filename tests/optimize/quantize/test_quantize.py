@@ -146,3 +146,33 @@ def test_the_person_detector(person: FloatModel, clip: str) -> None:
     assert agreement.kept_boxes >= 0.85 * agreement.float_boxes
     assert agreement.agreement_ap50 is not None
     assert agreement.agreement_ap50.value > 0.97
+
+
+def test_what_stays_float_is_told_in_bytes() -> None:
+    """A recurrent layer has weights that the writer leaves alone."""
+    hidden, steps = 32, 16
+    random = np.random.default_rng(0)
+    weights = {
+        "conv": random.normal(0, 0.1, (steps, 3, 4, 4)).astype(np.float32),
+        "w": random.normal(0, 0.1, (1, 4 * hidden, 64)).astype(np.float32),
+        "r": random.normal(0, 0.1, (1, 4 * hidden, hidden)).astype(np.float32),
+        "shape": np.array([steps, 1, 64], np.int64),
+    }
+    nodes = [
+        onnx.helper.make_node("Conv", ["image", "conv"], ["map"], strides=[4, 4]),
+        onnx.helper.make_node("Reshape", ["map", "shape"], ["row"]),
+        onnx.helper.make_node("LSTM", ["row", "w", "r"], ["", "last"], hidden_size=hidden),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "recurrent",
+        [value("image", onnx.TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [value("last", onnx.TensorProto.FLOAT, [1, 1, hidden])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    notes = quantized(model.SerializeToString()).notes
+    # 4 * 32 * (64 + 32) numbers of four bytes, and some bytes of names.
+    assert any("49.19 kB of the INT8 file are constants that stay float, in LSTM" in note for note in notes), notes
+    assert not any("stay float, in" in note for note in quantized(detector_onnx()).notes)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import subprocess
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import write_classifier as write_bare_bundle
@@ -15,12 +17,14 @@ from tiny_models import SPEC, write_clip, write_detector, write_labels
 from edgewright.bundle.errors import BundleError, OutputError
 from edgewright.bundle.reader import open_bundle
 from edgewright.cli.main import main
+from edgewright.optimize.contract import Contract
 from edgewright.optimize.report.charts import gauge, latency_chart
+from edgewright.optimize.report.rejudge import rejudge
 from edgewright.optimize.report.render import render_html, render_markdown
-from edgewright.optimize.report.write import read_report, write_report
+from edgewright.optimize.report.write import read_report, staged_report, write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from edgewright.optimize.report.data import Report
@@ -34,9 +38,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     model, spec = write_detector(folder)
     spec.write_text(SPEC.replace('"bright"', f'"bright {EVIL}"'))
-    clip = write_clip(folder / "clip.avi")
-    labels = write_labels(folder / "labels.json", range(3, 48, 4))
-    arguments = ["optimize", str(model), "--spec", str(spec), "-o", str(folder / "out.edge"), "--runs", "20"]
+    clip = write_clip(folder / "clip.avi", 96, rate=1)
+    labels = write_labels(folder / "labels.json", range(3, 96, 4))
+    arguments = ["optimize", str(model), "--spec", str(spec), "-o", str(folder / "out.edge"), "--runs", "40"]
     arguments += [
         "--calibrate",
         f"{clip}#::4",
@@ -107,7 +111,9 @@ def test_all_that_was_measured_is_told(report: Report) -> None:
         assert data["verdict"]["status"] in rendered
         for clause in data["verdict"]["clauses"]:
             assert clause["kind"].replace("_", "-") in rendered
-        assert f"{data['size']['ratio']:.2f}x" in rendered
+        # Two convolutions in INT8 take more room than in float: their grids weigh more than the weights.
+        assert f"{1 / data['size']['ratio']:.2f}x" in rendered
+        assert "larger" in rendered
         assert data["speed"]["conditions"]["engine"] in rendered
         assert data["calibration"]["digest"] in rendered
         assert data["provenance"]["source_sha256"] in rendered
@@ -179,6 +185,128 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, report: Report) -> No
     assert (tmp_path / "report.html").read_text() == "older"
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def again(made: Path, output: Path, *more: str) -> int:
+    """The run that made everything, shorter, with another output."""
+    clip = made / "clip.avi"
+    arguments = ["optimize", str(made / "detector.onnx"), "--spec", str(made / "spec.toml"), "-o", str(output)]
+    return main([*arguments, "--calibrate", f"{clip}#::4", "--agree", f"{clip}#1::4", "--runs", "5", *more])
+
+
+def test_a_report_that_cannot_be_written_leaves_bundle_and_report(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.edge").write_bytes((made / "out.edge").read_bytes())
+    folder = tmp_path / "out-report"
+    # A directory in a file's place stops everybody, root included.
+    (folder / "report.md").mkdir(parents=True)
+    (folder / "report.html").write_text("older")
+    before = files_of(tmp_path)
+    assert again(made, tmp_path / "out.edge") == 2
+    assert "report.md: a directory of that name" in capsys.readouterr().err
+    assert files_of(tmp_path) == before
+
+
+def test_a_bundle_that_cannot_be_written_leaves_the_report(tmp_path: Path, report: Report) -> None:
+    write_report(report, tmp_path / "old")
+    before = files_of(tmp_path)
+    other = type(report)({**report.data, "notes": ["another"]}, report.pictures)
+
+    def fail(folder: Path) -> None:
+        with staged_report(other, folder):
+            assert files_of(tmp_path).items() >= before.items()
+            message = "no room for the bundle"
+            raise OutputError(message)
+
+    for folder in ("old", "new/deep"):
+        with pytest.raises(OutputError, match="no room"):
+            fail(tmp_path / folder)
+    assert files_of(tmp_path) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old"]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own: 160 kB for root, who may mount one; else a folder under a limit on the size of files."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(disk)]
+    mounted = os.geteuid() == 0 and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        yield disk
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_leaves_bundle_and_report(
+    made: Path, tiny_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_disk / "out-report"
+    folder.mkdir()
+    (tiny_disk / "out.edge").write_bytes(b"older")
+    for name in ("report.html", "report.json", "report.md"):
+        (folder / name).write_text("older")
+    before = files_of(tiny_disk)
+    if not os.path.ismount(tiny_disk):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    assert again(made, tiny_disk / "out.edge") == 2
+    assert "cannot write" in capsys.readouterr().err
+    assert files_of(tiny_disk) == before
+
+
+PROMISES = ("--max-drop", "50", "--min-agreement", "10", "--min-speedup", "0.01", "--max-size", "1MB")
+
+
+def test_the_same_promises_give_the_same_verdict(
+    made: Path, report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(made / "out.edge"), *PROMISES, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == report.data["verdict"]
+
+
+def test_other_promises_are_judged_without_measuring(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files_of(made)
+    assert main(["report", str(made / "out.edge"), "--max-size", "1kB", "--min-agreement", "99"]) == 3
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("FAIL  bright")
+    assert [line.split()[0] for line in said[1:]] == ["INCONCLUSIVE", "FAIL"]
+    assert main(["report", str(made / "out.edge"), "--min-agreement", "99"]) == 4
+    assert files_of(made) == before
+
+
+def test_promises_that_nothing_can_be_said_about(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert again(made, tmp_path / "bare.edge") == 0
+    assert main(["report", str(tmp_path / "bare.edge"), "--max-drop", "2"]) == 2
+    assert "--labels" in capsys.readouterr().err
+    assert main(["report", str(made / "out.edge"), "--max-drop", "2", "-o", str(tmp_path)]) == 2
+    assert "write nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("speed"),
+        lambda d: d["labelled"]["headline"].pop("low"),
+        lambda d: d["labelled"]["headline"].update(low=99.0),
+        lambda d: d["size"].update(int8_bytes="many"),
+        lambda d: d.update(agreement=None),
+    ],
+)
+def test_a_report_without_its_figures_is_not_judged(report: Report, change: Callable[[dict[str, Any]], object]) -> None:
+    data = json.loads(json.dumps(report.data))
+    change(data)
+    with pytest.raises(BundleError, match="holds no figures to judge"):
+        rejudge(data, Contract(max_size=1))
+
+
 def test_a_gauge_without_a_figure_is_empty() -> None:
     assert gauge({"value": None, "limit": 1.0}) == ""
 
@@ -189,3 +317,11 @@ def test_slow_outliers_are_told_and_not_drawn() -> None:
     drawn = latency_chart(rows)
     assert drawn.count("<circle") == 99
     assert "1 slower frame beyond the edge" in drawn
+
+
+def test_a_ratio_that_may_be_anything_leaves_room_for_the_limit() -> None:
+    clause = {"kind": "min_speedup", "limit": 1.5, "value": 2.0, "low": 0.0, "high": 1e6, "status": "INCONCLUSIVE"}
+    drawn = gauge({**clause, "sentence": "too few"})
+    limit = re.search(r'class="limit" x1="([\d.]+)"', drawn)
+    assert limit is not None
+    assert 50 < float(limit[1]) < 210

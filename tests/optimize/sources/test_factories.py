@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgewright.bundle.errors import MissingExtraError
+from edgewright.bundle.manifest import ClassifyDecode, ScoreActivation
 from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.sources import load_source
 from edgewright.optimize.sources.factory import is_factory_reference
@@ -182,3 +183,16 @@ def test_no_such_module() -> None:
 )
 def test_what_reads_as_a_factory(text: str, answer: bool) -> None:
     assert is_factory_reference(text) is answer
+
+
+SURE = """
+def bare():
+    return nn.Sequential(Net(), nn.Softmax(1), nn.Unflatten(1, (4, 1)), nn.Flatten())
+"""
+
+
+@pytest.mark.parametrize("module", [SURE], indirect=True)
+def test_a_module_that_ends_in_a_softmax_gets_no_second_one(module: str) -> None:
+    made = load_source(f"{module}:bare", spec=ClassifierOptions(size=(16, 16)))
+    assert isinstance(made.spec.decode, ClassifyDecode)
+    assert made.spec.decode.activation is ScoreActivation.NONE

@@ -58,6 +58,7 @@ def test_fits(spec: ModelSpec, tensors: tuple[TensorSpec, ...]) -> None:
         pytest.param(detector(background=3), outputs(), "background is 3, but output 'scores' has 3", id="background"),
         pytest.param(detector(("cat",)), outputs(), "2 classes apart, but 1 labels", id="labels"),
         pytest.param(classifier(("a",)), [TensorSpec("scores", (3,), "float32")], "3 classes apart, but 1", id="names"),
+        pytest.param(classifier(), [TensorSpec("scores", (1, 1), "float32")], "is a single score", id="one score"),
         pytest.param(
             classifier(), [TensorSpec("scores", (1, 6, 3), "float32")], "one row of scores.*'ssd'", id="a detector"
         ),

@@ -68,14 +68,17 @@ def test_default_crop_always_holds_the_picture(width: int, height: int) -> None:
     assert spec.preprocess.crop_from >= max(width, height)
 
 
-def test_softmax_is_not_applied_twice() -> None:
-    spec = classifier_spec(ClassifierOptions(), name="c", input_shape=(1, 8, 8, 3), scores="s", ends_in_softmax=True)
+@pytest.mark.parametrize("said", [None, *ScoreActivation])
+def test_the_activation_is_the_one_said(said: ScoreActivation | None) -> None:
+    options = ClassifierOptions(activation=said)
+    spec = classifier_spec(options, name="c", input_shape=(1, 8, 8, 3), scores="s")
     assert isinstance(spec.decode, ClassifyDecode)
-    assert spec.decode.activation is ScoreActivation.NONE
-    forced = replace(ClassifierOptions(), activation=ScoreActivation.SOFTMAX)
-    spec = classifier_spec(forced, name="c", input_shape=(1, 8, 8, 3), scores="s", ends_in_softmax=True)
-    assert isinstance(spec.decode, ClassifyDecode)
-    assert spec.decode.activation is ScoreActivation.SOFTMAX
+    assert spec.decode.activation is (said or ScoreActivation.SOFTMAX)
+
+
+def test_a_crop_no_bundle_would_hold() -> None:
+    with pytest.raises(SpecError, match=r"within 8\.\.16384 pixels, found 20000"):
+        classifier_spec(ClassifierOptions(crop_from=20_000), name="c", input_shape=(1, 3, 8, 8), scores="s")
 
 
 def test_top_k_needs_at_least_one() -> None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -32,6 +34,7 @@ __all__ = ["BoxLabels", "ClassLabels", "LabelledFrame", "labelled_samples", "loa
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 _SHOWN = 3
+_LONGEST_NUMBER = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +85,8 @@ def labelled_samples(labels: BoxLabels | ClassLabels, images: SampleSource) -> I
         DataError: A picture cannot be read.
     """
     waiting = _by_key(labels, by_number=images.consecutive)
+    if not images.consecutive:
+        _check_names(labels, images)
     for sample in images:
         frame = _take(waiting, sample, by_number=images.consecutive)
         if frame is None:
@@ -120,6 +125,18 @@ def _by_key(labels: BoxLabels | ClassLabels, *, by_number: bool) -> dict[str | i
     return keyed
 
 
+def _check_names(labels: BoxLabels | ClassLabels, images: SampleSource) -> None:
+    """Refuses a label whose file name, without folders, belongs to several pictures."""
+    exact, bare = set(images.names), Counter(PurePosixPath(name).name for name in images.names)
+    for frame in labels.frames:
+        if frame.file_name not in exact and bare[frame.file_name] > 1:
+            msg = (
+                f"{labels.source} labels {frame.file_name}, and {bare[frame.file_name]} pictures of {images.expression} "
+                "have that name; write the folder before it"
+            )
+            raise LabelsError(msg)
+
+
 def _take(waiting: dict[str | int, LabelledFrame], sample: Sample, *, by_number: bool) -> LabelledFrame | None:
     if by_number:
         return waiting.pop(sample.index, None)
@@ -144,7 +161,8 @@ def load_box_labels(path: Path, names: Sequence[str]) -> BoxLabels:
         classes = {entry["id"]: str(entry["name"]) for entry in data["categories"]}
         images = {entry["id"]: entry for entry in data["images"]}
         boxes: dict[Any, list[tuple[list[float], int, bool]]] = {identity: [] for identity in images}
-        class_ids = _class_ids(path, classes, names)
+        used = {identity: classes[identity] for identity in {entry["category_id"] for entry in data["annotations"]}}
+        class_ids = _class_ids(path, used, names)
         for entry in data["annotations"]:
             ignore = bool(entry.get("ignore", 0) or entry.get("iscrowd", 0))
             box = [float(number) for number in entry["bbox"]]
@@ -160,16 +178,39 @@ def load_box_labels(path: Path, names: Sequence[str]) -> BoxLabels:
     if not any(rows for rows in boxes.values()):
         msg = f"{path} holds no boxes at all; average precision needs some"
         raise LabelsError(msg)
+    if all(ignore for rows in boxes.values() for _, _, ignore in rows):
+        msg = f"every box of {path} is marked ignore or iscrowd; average precision needs some that count"
+        raise LabelsError(msg)
     return BoxLabels(str(path), frames)
 
 
 def _class_ids(path: Path, classes: Mapping[int, str], names: Sequence[str]) -> dict[int, int]:
-    known = {name.casefold(): number for number, name in enumerate(names)}
-    unknown = [name for name in classes.values() if name.casefold() not in known]
+    found = {identity: _class_number(path, name, names) for identity, name in classes.items()}
+    unknown = [classes[identity] for identity, number in found.items() if number is None]
     if unknown:
         msg = f"{path} labels {_some(unknown)}, which the model does not know; its labels are {_some(names)}"
         raise LabelsError(msg)
-    return {identity: known[name.casefold()] for identity, name in classes.items()}
+    return {identity: number for identity, number in found.items() if number is not None}
+
+
+def _class_number(path: Path, label: str, names: Sequence[str]) -> int | None:
+    """The class that a name or a number means, None when the model has none such."""
+    named = [number for number, name in enumerate(names) if name.casefold() == label.casefold()]
+    if len(named) > 1:
+        numbers = " and ".join(map(str, named[:_SHOWN]))
+        msg = (
+            f"{path} labels {label!r}, and the model has {len(named)} classes of that name; use the number ({numbers})"
+        )
+        raise LabelsError(msg)
+    if named:
+        return named[0]
+    numeric = (
+        label.isascii()
+        and label.isdecimal()
+        and len(label) < _LONGEST_NUMBER
+        and (not names or int(label) < len(names))
+    )
+    return int(label) if numeric else None
 
 
 def _check_box(path: Path, image: Mapping[str, Any] | None, box: Sequence[float]) -> None:
@@ -177,6 +218,9 @@ def _check_box(path: Path, image: Mapping[str, Any] | None, box: Sequence[float]
         msg = f"{path} has a box for a picture that it does not list; the file is cut or edited"
         raise LabelsError(msg)
     x, y, width, height = box
+    if not all(math.isfinite(number) for number in box):
+        msg = f"{path}: {image['file_name']} has the box {list(box)}; write finite numbers"
+        raise LabelsError(msg)
     slack = 1.0
     outside = x < -slack or y < -slack or width <= 0 or height <= 0
     if "width" in image and "height" in image:
@@ -212,12 +256,10 @@ def load_class_labels(path: Path, names: Sequence[str]) -> ClassLabels:
         LabelsError: Nothing is labelled, or a label is none of the model's.
     """
     rows = _rows_of_folders(path) if path.is_dir() else _rows_of_csv(path)
-    known = {name.casefold(): number for number, name in enumerate(names)}
     frames = []
+    numbers = {label: _class_number(path, label, names) for label in dict.fromkeys(label for _, label in rows)}
     for name, label in rows:
-        number = known.get(label.casefold())
-        if number is None and label.isdecimal() and (not names or int(label) < len(names)):
-            number = int(label)
+        number = numbers[label]
         if number is None:
             msg = f"{path}: {name} is labelled {label!r}, which the model does not know; its labels are {_some(names)}"
             raise LabelsError(msg)

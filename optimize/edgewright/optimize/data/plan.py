@@ -5,6 +5,7 @@ compare INT8 with float. A picture is known by its pixels, whatever it is called
 
 - A labelled picture is left out of calibration and agreement, with a note.
 - A calibration picture is left out of agreement, with a note; when that would take most of them, it is an error.
+- The same picture twice counts once, with a note: a copy is no further evidence.
 - Without agreement pictures, the labelled ones serve; without those either, every third calibration picture does.
 """
 
@@ -36,6 +37,7 @@ __all__ = ["DEFAULT_EVERY", "DataChoice", "DataPlan", "agreement_samples", "cali
 
 #: A video without a slice is calibrated on every so manieth frame: neighbours add nothing.
 DEFAULT_EVERY = 10
+_HELD_OUT = 3  # every third is
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,25 @@ class DataPlan:
     reserved: frozenset[bytes]
     notes: tuple[str, ...]
 
-    def labelled(self) -> Iterator[tuple[Sample, LabelledFrame]]:
-        """The labelled pictures with their labels."""
-        if self.labels is not None and self.images is not None:
-            yield from labelled_samples(self.labels, self.images)
+    def oddities(self) -> tuple[str, ...]:
+        """What walking the sources brought to light."""
+        sources = (self.calibration, self.agreement, self.images)
+        return tuple(dict.fromkeys(note for source in sources if source is not None for note in source.notes))
+
+    def labelled(self, note: Callable[[str], None] = lambda _text: None) -> Iterator[tuple[Sample, LabelledFrame]]:
+        """The labelled pictures with their labels, each picture once; ``note`` is told how many were left out."""
+        if self.labels is None or self.images is None:
+            return
+        seen, copies = set[bytes](), 0
+        for sample, frame in labelled_samples(self.labels, self.images):
+            digest = frame_digest(sample.image)
+            if digest in seen:
+                copies += 1
+                continue
+            seen.add(digest)
+            yield sample, frame
+        if copies:
+            note(f"{_pictures(copies)} of {self.images.title} left out of the labelled ones: copies of others")
 
 
 def open_plan(choice: DataChoice, task: Task, names: Sequence[str]) -> DataPlan:
@@ -102,9 +119,21 @@ def open_plan(choice: DataChoice, task: Task, names: Sequence[str]) -> DataPlan:
         reserved = frozenset(frame_digest(sample.image) for sample, _ in labelled_samples(labels, images))
     agreement = open_samples(choice.agree) if choice.agree is not None else None
     if agreement is None and labels is None:
+        if (calibration.estimate() or _HELD_OUT) < _HELD_OUT:
+            msg = f"{calibration.expression} holds too few pictures to hold some out; give at least {_HELD_OUT} pictures or --agree"
+            raise DataError(msg)
         calibration, agreement = hold_out(calibration)
         notes.append("no --agree and no --labels: every third calibration picture was held out to measure agreement")
+    films = {source.title for source in (images, agreement) if source is not None and _is_film(source)}
+    notes += [
+        f"the names in {title} carry running numbers, so its pictures count as a film's: neighbours are taken together"
+        for title in sorted(films)
+    ]
     return DataPlan(calibration, agreement, labels, images, reserved, tuple(notes))
+
+
+def _is_film(source: SampleSource) -> bool:
+    return source.spacing_s is not None and not source.consecutive
 
 
 def _calibration_source(choice: DataChoice) -> tuple[SampleSource, list[str]]:
@@ -144,19 +173,23 @@ def calibration_samples(plan: DataPlan, note: Callable[[str], None]) -> Iterator
     Raises:
         DataError: All of them are labelled pictures.
     """
-    left_out, used = 0, 0
+    left_out, copies = 0, 0
+    seen = set[bytes]()
     for sample in plan.calibration:
         digest = frame_digest(sample.image)
-        if digest in plan.reserved:
-            left_out += 1
+        if digest in plan.reserved or digest in seen:
+            left_out += digest in plan.reserved
+            copies += digest in seen
             continue
-        used += 1
+        seen.add(digest)
         yield sample, digest
-    if not used:
+    if not seen:
         msg = f"all {left_out} calibration pictures of {plan.calibration.expression} are labelled pictures too; name others"
         raise DataError(msg)
     if left_out:
         note(f"{_pictures(left_out)} of {plan.calibration.title} left out of calibration: they are labelled ones")
+    if copies:
+        note(f"{_pictures(copies)} of {plan.calibration.title} left out of calibration: copies of others")
 
 
 def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callable[[str], None]) -> Iterator[Sample]:
@@ -172,7 +205,7 @@ def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callab
     """
     if plan.agreement is None:
         return
-    kept, overlapping, labelled = 0, 0, 0
+    seen, copies, overlapping, labelled = set[bytes](), 0, 0, 0
     example = ""
     for sample in plan.agreement:
         digest = frame_digest(sample.image)
@@ -181,9 +214,12 @@ def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callab
         elif digest in calibrated:
             overlapping += 1
             example = example or sample.name
+        elif digest in seen:
+            copies += 1
         else:
-            kept += 1
+            seen.add(digest)
             yield sample
+    kept = len(seen)
     if overlapping > kept or not kept:
         msg = (
             f"{overlapping} of {overlapping + kept} agreement pictures of {plan.agreement.expression} were used for "
@@ -195,6 +231,8 @@ def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callab
         note(f"{_pictures(overlapping)} of {plan.agreement.title} left out of agreement: calibration used them")
     if labelled:
         note(f"{_pictures(labelled)} of {plan.agreement.title} left out of agreement: they are labelled ones")
+    if copies:
+        note(f"{_pictures(copies)} of {plan.agreement.title} left out of agreement: copies of others")
 
 
 def _pictures(count: int) -> str:

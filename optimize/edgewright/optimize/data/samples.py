@@ -8,18 +8,20 @@ beginning with the second.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import mode
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from edgewright.optimize.data.source import Sample, SampleSource, Slice
+from edgewright.optimize.data.video import VideoSource
 from edgewright.optimize.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,82 +35,15 @@ __all__ = [
 ]
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# A film's pictures in a folder do not tell their rate; this many a second is a cautious guess.
+_GUESSED_RATE = 4.0
+_SHOWN = 80
+_LAST_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
 _SLICE = re.compile(r"(\d*)(?::(\d*))?(?::(\d*))?")
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One picture.
-
-    Attributes:
-        index: Frame number in the video, or position in the sorted folder, before slicing.
-        name: For people and for labels: the path inside the folder, or ``clip.avi frame 7``.
-        image: (H, W, 3) uint8, BGR.
-    """
-
-    index: int
-    name: str
-    image: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Slice:
-    start: int = 0
-    stop: int | None = None
-    step: int = 1
-
-    def takes(self, index: int) -> bool:
-        return index >= self.start and (index - self.start) % self.step == 0 and not self.past(index)
-
-    def past(self, index: int) -> bool:
-        return self.stop is not None and index >= self.stop
-
-
-class SampleSource(ABC):
-    """A stream of pictures that can be walked any number of times, always in the same order.
-
-    Attributes:
-        expression: As the user wrote it.
-        consecutive: Whether neighbours are likely alike (video frames), which intervals must respect.
-    """
-
-    consecutive: bool = False
-
-    def __init__(self, expression: str, path: Path, chosen: _Slice) -> None:
-        """Remembers what to read; nothing is opened yet."""
-        self.expression = expression
-        self.path = path
-        self._chosen = chosen
-
-    @property
-    def title(self) -> str:
-        """The expression without the folders before it, for records that travel to other machines."""
-        return self.expression.replace(str(self.path), self.path.name, 1)
-
-    @abstractmethod
-    def estimate(self) -> int | None:
-        """How many samples there are, as far as can be said without reading them."""
-
-    @abstractmethod
-    def _walk(self) -> Iterator[Sample]: ...
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Reads the pictures one by one.
-
-        Raises:
-            DataError: Nothing there can be read, or one picture cannot.
-        """
-        empty = True
-        for sample in self._walk():
-            empty = False
-            yield sample
-        if empty:
-            msg = f"{self.expression} holds no pictures after slicing; widen the slice or name another source"
-            raise DataError(msg)
-
-
 class _Folder(SampleSource):
-    def __init__(self, expression: str, path: Path, chosen: _Slice) -> None:
+    def __init__(self, expression: str, path: Path, chosen: Slice) -> None:
         super().__init__(expression, path, chosen)
         self._root = path if path.is_dir() else path.parent
         self._files = picture_files(path) if path.is_dir() else [path]
@@ -116,6 +51,9 @@ class _Folder(SampleSource):
             kinds = ", ".join(sorted(_SUFFIXES))
             msg = f"{path} holds no pictures; put some there ({kinds}) or name a video"
             raise DataError(msg)
+        self.names = tuple(file.relative_to(self._root).as_posix() for file in self._files)
+        if _run_on(self._files):
+            self.spacing_s = 1.0 / _GUESSED_RATE
 
     def estimate(self) -> int | None:
         return sum(self._chosen.takes(index) for index in range(len(self._files)))
@@ -123,50 +61,7 @@ class _Folder(SampleSource):
     def _walk(self) -> Iterator[Sample]:
         for index, file in enumerate(self._files):
             if self._chosen.takes(index):
-                yield Sample(index, file.relative_to(self._root).as_posix(), _read_picture(file))
-
-
-class _Video(SampleSource):
-    consecutive = True
-
-    def estimate(self) -> int | None:
-        capture = self._open()
-        try:
-            frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        finally:
-            capture.release()
-        return sum(self._chosen.takes(index) for index in range(frames)) if 0 < frames < 10**7 else None
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            capture.release()
-            msg = f"{self.path} is neither a folder of pictures nor a video that decodes; check it with a player"
-            raise DataError(msg)
-        return capture
-
-    def _walk(self) -> Iterator[Sample]:
-        capture = self._open()
-        try:
-            yield from self._frames(capture)
-        finally:
-            capture.release()
-
-    def _frames(self, capture: cv2.VideoCapture) -> Iterator[Sample]:
-        index = -1
-        # grab() decodes without converting: frames that the slice leaves out cost little.
-        while not self._chosen.past(index + 1) and capture.grab():
-            index += 1
-            if not self._chosen.takes(index):
-                continue
-            good, image = capture.retrieve()
-            if not good or image is None:
-                msg = f"{self.path}: frame {index} does not decode; cut the clip before it or leave it out by a slice"
-                raise DataError(msg)
-            yield Sample(index, f"{self.path.name} frame {index}", np.asarray(image, np.uint8))
-        if index < 0:
-            msg = f"{self.path} opens as a video but no frame of it decodes; convert it, for example to H.264 in MP4"
-            raise DataError(msg)
+                yield Sample(index, self.names[index], _read_picture(file))
 
 
 class _Part(SampleSource):
@@ -174,8 +69,8 @@ class _Part(SampleSource):
 
     def __init__(self, whole: SampleSource, every: int, *, inside: bool) -> None:
         part = f"every {every}rd" if inside else f"all but every {every}rd"
-        super().__init__(f"{whole.expression} ({part} picture)", whole.path, _Slice())
-        self.consecutive = whole.consecutive
+        super().__init__(f"{whole.expression} ({part} picture)", whole.path, Slice())
+        self.consecutive, self.spacing_s, self.notes = whole.consecutive, whole.spacing_s, whole.notes
         self._whole, self._every, self._inside = whole, every, inside
 
     def estimate(self) -> int | None:
@@ -230,26 +125,32 @@ def open_samples(expression: str, every: int | None = None) -> SampleSource:
         every: Take every so manieth sample; another way to write the slice's step.
 
     Returns:
-        A source; folders are listed at once, videos opened when walked.
+        A source; folders are listed at once, videos opened and closed again.
 
     Raises:
         DataError: Nothing is there, or a folder holds no pictures, or the slice makes no sense.
     """
-    path, chosen = _split(expression)
+    try:
+        path, chosen = _split(expression)
+        there = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        # A name too long, a zero byte, or a ~user that nobody is.
+        msg = f"{_shortened(expression)} cannot be a folder or a video: {getattr(error, 'strerror', None) or error}"
+        raise DataError(msg) from error
     if every is not None:
         if every < 1:
             msg = f"every {every}th sample makes no sense; give a number from 1"
             raise DataError(msg)
-        if chosen != _Slice():
+        if chosen != Slice():
             msg = f"{expression} already has a slice; give the step there or separately, not both"
             raise DataError(msg)
-        chosen = _Slice(step=every)
-    if not path.exists():
+        chosen = Slice(step=every)
+    if not there:
         msg = f"{path} does not exist; name a folder of pictures or a video"
         raise DataError(msg)
     if path.is_dir() or path.suffix.lower() in _SUFFIXES:
         return _Folder(expression, path, chosen)
-    return _Video(expression, path, chosen)
+    return VideoSource(expression, path, chosen)
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -264,11 +165,26 @@ def picture_files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in _SUFFIXES and file.is_file()]
 
 
-def _split(expression: str) -> tuple[Path, _Slice]:
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _run_on(files: Sequence[Path]) -> bool:
+    """Whether the names look like a film's: the same but for a last number that grows by the same step."""
+    parts = [_LAST_NUMBER.fullmatch(str(file)) for file in files]
+    steps = [
+        int(after[2]) - int(before[2])
+        for before, after in pairwise(parts)
+        if before and after and (before[1], before[3]) == (after[1], after[3])
+    ]
+    return bool(steps) and steps.count(mode(steps)) * 2 >= len(files) - 1
+
+
+def _split(expression: str) -> tuple[Path, Slice]:
     whole = Path(expression).expanduser()
     name, mark, written = expression.rpartition("#")
     if not mark or whole.exists():
-        return whole, _Slice()
+        return whole, Slice()
     match = _SLICE.fullmatch(written)
     if match is None or not written:
         msg = f"{expression}: {written!r} is not a slice; write #start:stop:step, for example #1::8"
@@ -279,7 +195,7 @@ def _split(expression: str) -> tuple[Path, _Slice]:
     if step == 0:
         msg = f"{expression}: a step of 0 never ends; give a number from 1"
         raise DataError(msg)
-    return Path(name).expanduser(), _Slice(start or 0, stop, step or 1)
+    return Path(name).expanduser(), Slice(start or 0, stop, step or 1)
 
 
 def _read_picture(file: Path) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.optimize.contract import Measured
-from edgewright.optimize.evaluate.intervals import paired_difference, wilson
+from edgewright.optimize.evaluate.intervals import measured_mean, measured_share, paired_difference, wilson
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class AccuracyPair:
 
 
 def compare_accuracy(
-    truth: Sequence[int], float_: Sequence[Classification], int8: Sequence[Classification]
+    truth: Sequence[int], float_: Sequence[Classification], int8: Sequence[Classification], *, block: int = 1
 ) -> AccuracyPair:
     """Accuracy of two classifiers on the same labelled pictures.
 
@@ -46,22 +46,29 @@ def compare_accuracy(
         truth: Class id of each picture; at least one.
         float_: What the float model said.
         int8: What the INT8 model said.
+        block: Consecutive pictures that belong together; 1 for unrelated ones.
 
     Returns:
-        Both accuracies (Wilson) and the paired drop (Newcombe's method 10).
+        Both accuracies (Wilson) and the paired drop (Newcombe's method 10); neighbouring frames widen them.
     """
     right_float, right_int8 = _right(truth, float_), _right(truth, int8)
     value, low, high = paired_difference(right_float, right_int8)
+    if block > 1:
+        apart = measured_mean(right_float.astype(np.float64) - right_int8, block=block)
+        low, high = min(low, apart.low), max(high, apart.high)
     drop = Measured(value, min(low, value), max(high, value), len(truth))
-    return AccuracyPair(_accuracy(right_float), _accuracy(right_int8), drop, len(truth))
+    return AccuracyPair(_accuracy(right_float, block), _accuracy(right_int8, block), drop, len(truth))
 
 
 def _right(truth: Sequence[int], seen: Sequence[Classification]) -> NDArray[np.bool_]:
     return np.array([int(said.class_ids[0]) == label for label, said in zip(truth, seen, strict=True)], np.bool_)
 
 
-def _accuracy(right: NDArray[np.bool_]) -> Measured:
+def _accuracy(right: NDArray[np.bool_], block: int) -> Measured:
     hits, total = int(right.sum()), len(right)
     low, high = wilson(hits, total)
     value = hits / total
+    if block > 1:
+        apart = measured_share(right.astype(np.int64), np.ones(total, np.int64), block=block)
+        low, high = (0.0, 1.0) if apart is None else (min(low, apart.low), max(high, apart.high))
     return Measured(value, min(low, value), max(high, value), total)

@@ -154,7 +154,7 @@ def box_agreement(
         float_: What float saw, at a low score threshold.
         int8: What INT8 saw, at the same low threshold.
         threshold: Score from which a box counts on the device.
-        block: Consecutive frames resampled together; 1 for unrelated pictures.
+        block: Consecutive frames that belong together; 1 for unrelated pictures.
 
     Returns:
         All figures.
@@ -188,7 +188,7 @@ def top_agreement(float_: Sequence[Classification], int8: Sequence[Classificatio
     Args:
         float_: What float said; at least one picture.
         int8: What INT8 said.
-        block: Consecutive pictures resampled together; 1 for unrelated ones.
+        block: Consecutive pictures that belong together; 1 for unrelated ones.
 
     Returns:
         All figures.

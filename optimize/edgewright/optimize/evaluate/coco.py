@@ -1,4 +1,4 @@
-"""Average precision against labelled boxes, by pycocotools, with a paired bootstrap over frames.
+"""Average precision against labelled boxes, by pycocotools, with a paired jackknife over frames.
 
 Two traps of pycocotools are met here: it overwrites ``ignore`` with ``iscrowd`` (people marked "do not count" would
 count as misses, so ``iscrowd`` is set from ``ignore`` before it looks), and it talks on standard output.
@@ -17,7 +17,7 @@ import numpy as np
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.contract import Measured
-from edgewright.optimize.evaluate.intervals import MIN_SAMPLES, block_indices, percentile_interval
+from edgewright.optimize.evaluate.intervals import groups_of, half_width, rule_of_three
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,19 @@ if TYPE_CHECKING:
 
     from edgewright.runtime.types import Detections
 
-__all__ = ["MAX_DETECTIONS", "AveragePrecision", "GroundTruth", "PrecisionPair", "as_truth", "compare_precision"]
+__all__ = [
+    "MAX_DETECTIONS",
+    "MIN_CURVE_BLOCKS",
+    "AveragePrecision",
+    "GroundTruth",
+    "PrecisionPair",
+    "as_truth",
+    "compare_precision",
+]
 
 MAX_DETECTIONS = 100
-_ROUNDS = 1000
+#: With fewer blocks of frames the interval of an AP is the whole range: a curve of a few frames is mostly luck.
+MIN_CURVE_BLOCKS = 20
 _EVERYTHING = [[0.0, 1e10]]
 
 
@@ -68,7 +77,7 @@ class PrecisionPair:
     Attributes:
         float_: Of the float model.
         int8: Of the INT8 model.
-        drop: Float minus INT8, from paired resamples (0..1, negative when INT8 is better).
+        drop: Float minus INT8, from leaving out the same frames of both (0..1, negative when INT8 is better).
         frames: How many.
     """
 
@@ -87,46 +96,42 @@ def compare_precision(
         truth: Labels, one entry a frame.
         float_: What the float model saw at a low score threshold, in the same order.
         int8: The same of the INT8 model.
-        block: Consecutive frames that are resampled together.
+        block: Consecutive frames that are left out together; 1 for unrelated ones.
 
     Returns:
-        Both, and the paired drop. With fewer than ``MIN_SAMPLES`` frames every interval is the whole range.
+        Both, and the paired drop. With fewer than ``MIN_CURVE_BLOCKS`` blocks every interval is the whole range.
 
     Raises:
         MissingExtraError: pycocotools is not installed.
     """
-    first, second = _Evaluation(truth, float_), _Evaluation(truth, int8)
-    whole = np.arange(len(truth), dtype=np.intp)
-    at_first, at_second = first.precision(whole), second.precision(whole)
-    resamples = block_indices(len(truth), block, _ROUNDS)
-    rounds = [np.array([side.precision(index) for index in resamples]) for side in (first, second)]
-    rounds_drop = rounds[0] - rounds[1]
-    frames = len(truth)
-    return PrecisionPair(
-        float_=_summary(at_first, rounds[0], frames, 0.0),
-        int8=_summary(at_second, rounds[1], frames, 0.0),
-        drop=_summary(at_first - at_second, rounds_drop, frames, -1.0),
-        frames=frames,
-    )
+    groups = groups_of(len(truth), block)
+    sides = [_jackknife(_Evaluation(truth, seen), groups) for seen in (float_, int8)]
+    rows = [*sides, sides[0] - sides[1]]
+    figures = [_summary(row, len(truth), lowest) for row, lowest in zip(rows, (0.0, 0.0, -1.0), strict=True)]
+    return PrecisionPair(figures[0], figures[1], figures[2], len(truth))
 
 
-def _summary(value: NDArray[np.float64], rounds: NDArray[np.float64], frames: int, lowest: float) -> AveragePrecision:
-    figures = [_measured(float(value[k]), rounds[:, k], frames, lowest) for k in range(2)]
+def _jackknife(evaluation: _Evaluation, groups: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Both figures on all frames, then without each group: (1 + groups, 2)."""
+    without = [evaluation.precision(groups != group) for group in range(groups[-1] + 1)]
+    return np.array([evaluation.precision(groups >= 0), *without])
+
+
+def _summary(rows: NDArray[np.float64], frames: int, lowest: float) -> AveragePrecision:
+    figures = [_measured(float(rows[0, k]), rows[1:, k], frames, lowest) for k in range(2)]
     return AveragePrecision(*figures)
 
 
-def _measured(value: float, rounds: NDArray[np.float64], frames: int, lowest: float) -> Measured:
-    if frames < MIN_SAMPLES or np.isnan(rounds).all():
+def _measured(value: float, left_out: NDArray[np.float64], frames: int, lowest: float) -> Measured:
+    if len(left_out) < MIN_CURVE_BLOCKS or np.isnan(left_out).any():
         return Measured(value, lowest, 1.0, frames)
-    low, high = percentile_interval(rounds)
-    if low == high:
-        # No resample differs: up to 3/n of all frames may still do so, unseen (the rule of three).
-        low, high = max(lowest, value - 3 / frames), min(1.0, value + 3 / frames)
-    return Measured(value, min(low, value), max(high, value), frames)
+    # Where nothing changes whatever is left out, the frames not seen may still differ.
+    half = half_width(left_out) or rule_of_three(len(left_out))
+    return Measured(value, max(value - half, lowest), min(value + half, 1.0), frames)
 
 
 class _Evaluation:
-    """Per-frame matches computed once; ``precision`` accumulates any resample of the frames."""
+    """Per-frame matches computed once; ``precision`` accumulates any part of the frames."""
 
     def __init__(self, truth: Sequence[GroundTruth], seen: Sequence[Detections]) -> None:
         coco, coco_eval = _pycocotools()
@@ -146,9 +151,11 @@ class _Evaluation:
         for position, match in enumerate(self._eval.evalImgs):
             self._matches[divmod(position, len(truth))] = match
 
-    def precision(self, frames: NDArray[np.intp]) -> NDArray[np.float64]:
-        """AP at IoU 0.5 and AP over IoU 0.5 to 0.95 on ``frames``; NaN when nothing is labelled there."""
-        self._eval.evalImgs = list(self._matches[:, frames].ravel())
+    def precision(self, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """AP at IoU 0.5 and AP over IoU 0.5 to 0.95 on the frames ``kept``; NaN when nothing is labelled there."""
+        self._eval.evalImgs = [
+            match if keep else None for row in self._matches for match, keep in zip(row, kept, strict=True)
+        ]
         with contextlib.redirect_stdout(io.StringIO()):
             self._eval.accumulate()
         precision = self._eval.eval["precision"][:, :, :, 0, 0]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edgewright.bundle.manifest import SsdDecode
 from edgewright.optimize.data.digest import DatasetDigest, frame_digest
 from edgewright.runtime.session import open_session
 
@@ -20,15 +23,29 @@ __all__ = ["CURVE_THRESHOLD", "Observation", "Seen", "SessionPair", "observe", "
 
 #: AP needs the weak boxes as well: the whole score list, nearly.
 CURVE_THRESHOLD = 0.01
-_BLOCK = 8
+# Frames so near in time show the same scene.
+_SPAN_S = 2.0
+_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class SessionPair:
-    """The two models that are compared."""
+    """The two models that are compared.
+
+    Attributes:
+        float_: The float model.
+        int8: The INT8 model.
+        score_threshold: Score from which a box counts on the device; None for classifiers, whose best class counts.
+    """
 
     float_: Session
     int8: Session
+    score_threshold: float | None
+
+    @property
+    def curve_threshold(self) -> float | None:
+        """Score from which answers are wanted."""
+        return None if self.score_threshold is None else CURVE_THRESHOLD
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,19 +72,22 @@ class Observation:
     Attributes:
         seen: In the order of the pictures.
         digest: SHA-256 over pixels and labels in that order.
-        consecutive: Whether neighbours are likely alike.
+        spacing_s: Seconds from one ``Seen.index`` to the next, None for unrelated pictures.
         source: Where the pictures came from, as the user wrote it.
     """
 
     seen: tuple[Seen, ...]
     digest: str
-    consecutive: bool
+    spacing_s: float | None
     source: str
 
     @property
     def block(self) -> int:
-        """Pictures that intervals must resample together."""
-        return _BLOCK if self.consecutive else 1
+        """Pictures that intervals must take together: as many as ever lie within two seconds."""
+        if self.spacing_s is None or not self.seen:
+            return 1
+        times = np.array([row.index for row in self.seen]) * self.spacing_s
+        return int((np.searchsorted(times, times + _SPAN_S - _ROUNDING_S) - np.arange(len(times))).max())
 
 
 def open_pair(bundle: Bundle, float_: str, int8: str, threads: int) -> SessionPair:
@@ -79,7 +99,9 @@ def open_pair(bundle: Bundle, float_: str, int8: str, threads: int) -> SessionPa
         int8: Name of the INT8 variant.
         threads: For the engine.
     """
-    return SessionPair(open_session(bundle, float_, threads), open_session(bundle, int8, threads))
+    decode = bundle.manifest.decode
+    threshold = decode.score_threshold if isinstance(decode, SsdDecode) else None
+    return SessionPair(open_session(bundle, float_, threads), open_session(bundle, int8, threads), threshold)
 
 
 def observe(
@@ -88,7 +110,7 @@ def observe(
     on_sample: Callable[[int], None],
     *,
     source: str,
-    consecutive: bool,
+    spacing_s: float | None,
 ) -> Observation:
     """Runs both models over pictures.
 
@@ -97,7 +119,7 @@ def observe(
         pair: The models.
         on_sample: Called with the number of pictures done.
         source: For the record.
-        consecutive: Whether neighbours are likely alike.
+        spacing_s: Seconds from one ``Sample.index`` to the next, None for unrelated pictures.
 
     Returns:
         All answers; pictures are not kept.
@@ -106,7 +128,9 @@ def observe(
     seen = []
     for sample, labels in pictures:
         digest.add(frame_digest(sample.image), labels)
-        said = [session.infer(sample.image, score_threshold=CURVE_THRESHOLD) for session in (pair.float_, pair.int8)]
+        said = [
+            session.infer(sample.image, score_threshold=pair.curve_threshold) for session in (pair.float_, pair.int8)
+        ]
         seen.append(Seen(sample.index, sample.name, said[0], said[1]))
         on_sample(len(seen))
-    return Observation(tuple(seen), digest.hexdigest(), consecutive, source)
+    return Observation(tuple(seen), digest.hexdigest(), spacing_s, source)

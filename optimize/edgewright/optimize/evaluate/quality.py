@@ -2,7 +2,7 @@
 
 - With labels: AP (``ap50``, ``ap``) for detectors, ``top1_accuracy`` for classifiers, and the paired drop of each.
 - Without: agreement with the float model: ``boxes_kept``, ``boxes_extra``, ``mean_iou``, ``score_rmse``,
-  ``agreement_ap50`` for detectors; ``top1_agreement``, ``score_rmse`` for classifiers.
+  ``agreement_ap50`` for detectors; ``top1_agreement``, ``top1_score_rmse`` for classifiers.
 
 Shares are 0..1; the headline of each kind is in the contract's units (points, percent).
 """
@@ -72,8 +72,7 @@ def labelled_quality(
         return _accuracy_quality(seen, [_class_id(label) for label in truth])
     boxes = [_boxes(frame) for frame in truth]
     float_, int8 = _detections(seen)
-    # Labelled frames are picked apart from each other, so they are resampled one by one.
-    pair = compare_precision(boxes, float_, int8)
+    pair = compare_precision(boxes, float_, int8, block=seen.block)
     rows = {
         ("ap50", FLOAT): pair.float_.ap50,
         ("ap50", INT8): pair.int8.ap50,
@@ -97,7 +96,7 @@ _TITLES = {"ap50": "AP at IoU 0.5", "ap": "AP at IoU 0.50 to 0.95"}
 
 def _accuracy_quality(seen: Observation, truth: Sequence[int]) -> Quality:
     float_, int8 = _classifications(seen)
-    pair = compare_accuracy(truth, float_, int8)
+    pair = compare_accuracy(truth, float_, int8, block=seen.block)
     rows = {
         ("top1_accuracy", FLOAT): pair.float_,
         ("top1_accuracy", INT8): pair.int8,
@@ -144,7 +143,7 @@ def agreement_quality(seen: Observation, threshold: float | None) -> Quality:
 
 def _top_quality(seen: Observation) -> Quality:
     agreement = top_agreement(*_classifications(seen), block=seen.block)
-    rows = {("top1_agreement", INT8): agreement.share, ("score_rmse", INT8): agreement.score_rmse}
+    rows = {("top1_agreement", INT8): agreement.share, ("top1_score_rmse", INT8): agreement.score_rmse}
     details = {"frames": agreement.frames, "differing": len(agreement.differing), "headline": "top1_agreement"}
     headline = _scaled(agreement.share, 100.0)
     metrics = _metrics(rows, seen.digest)
@@ -184,8 +183,8 @@ def _classifications(seen: Observation) -> tuple[list[Classification], list[Clas
     pairs = [(row.float_, row.int8, row.name) for row in seen.seen]
     for float_, int8, name in pairs:
         for said in (float_, int8):
-            if not isinstance(said, Classification) or not math.isfinite(float(said.scores[0])):
-                msg = f"the model gave no class for {name}"
+            if not isinstance(said, Classification) or not len(said.scores) or not math.isfinite(said.scores[0]):
+                msg = f"the model gave no class for {name}; its scores must be finite numbers"
                 raise JudgeError(msg)
     float_rows = [row.float_ for row in seen.seen if isinstance(row.float_, Classification)]
     return float_rows, [row.int8 for row in seen.seen if isinstance(row.int8, Classification)]

@@ -15,6 +15,7 @@ __all__ = ["gauge", "latency_chart", "stage_chart"]
 _WIDTH = 720
 _LEFT = 64
 _RIGHT = 16
+_FURTHEST = 2.0  # of a speed-up, on the scale
 _STAGES = ("preprocess", "inference", "decode")
 
 
@@ -31,6 +32,9 @@ def gauge(clause: Mapping[str, Any]) -> str:
     if value is None:
         return ""
     low, high = clause["low"], clause["high"]
+    if clause["kind"] == "min_speedup":
+        # A ratio that may be anything would leave no room for the limit.
+        high = min(high, max(_FURTHEST, 2 * value, 2 * limit))
     at_most = clause["kind"].startswith("max")
     span = max(high, limit) - min(low, limit)
     pad = 0.18 * span if span > 0 else max(abs(limit) * 0.2, 1.0)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.bundle.manifest import Manifest
-    from edgewright.optimize.contract import ClauseVerdict, Measured
+    from edgewright.optimize.contract import ClauseVerdict, Measured, Verdict
     from edgewright.optimize.evaluate.quality import Quality
     from edgewright.optimize.judge import Judgement
     from edgewright.runtime.bench import BenchReport
 
-__all__ = ["REPORT_VERSION", "Report", "ReportInput", "build_report"]
+__all__ = ["REPORT_VERSION", "Report", "ReportInput", "build_report", "verdict_values"]
 
 REPORT_VERSION = 1
 _PRECISION = {FLOAT: "float32", INT8: "int8"}
@@ -75,12 +75,7 @@ def build_report(given: ReportInput) -> Report:
             "labels": len(manifest.labels),
             "input": [manifest.preprocess.width, manifest.preprocess.height],
         },
-        "verdict": {
-            "status": judgement.verdict.status.value,
-            "exit_code": int(judgement.verdict.status.exit_code),
-            "sentence": judgement.verdict.sentence,
-            "clauses": [_clause(clause) for clause in judgement.verdict.clauses],
-        },
+        "verdict": verdict_values(judgement.verdict),
         "size": {
             "float_bytes": given.sizes[FLOAT],
             "int8_bytes": given.sizes[INT8],
@@ -95,6 +90,16 @@ def build_report(given: ReportInput) -> Report:
         "provenance": _plain(asdict(manifest.provenance)),
     }
     return Report(data, pictures)
+
+
+def verdict_values(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON values."""
+    return {
+        "status": verdict.status.value,
+        "exit_code": int(verdict.status.exit_code),
+        "sentence": verdict.sentence,
+        "clauses": [_clause(clause) for clause in verdict.clauses],
+    }
 
 
 def _clause(clause: ClauseVerdict) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.optimize.contract import format_bytes
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
+from edgewright.optimize.report.summary import ratio_spread
+from edgewright.optimize.sizes import format_bytes, size_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,8 @@ METRIC_TITLES: Mapping[str, tuple[str, float, int, str]] = {
     "boxes_kept": ("float boxes kept", 100, 1, " %"),
     "boxes_extra": ("INT8 boxes that float does not have", 100, 1, " %"),
     "mean_iou": ("mean IoU of kept boxes", 1, 3, ""),
-    "score_rmse": ("score error (RMSE)", 1, 3, ""),
+    "score_rmse": ("score error (RMSE) of kept boxes", 1, 3, ""),
+    "top1_score_rmse": ("error of the best class's probability (RMSE)", 1, 3, ""),
     "agreement_ap50": ("AP with float's boxes as truth", 100, 1, ""),
     "top1_agreement": ("same best class", 100, 1, " %"),
 }
@@ -73,7 +75,13 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         keep_trailing_newline=True,
     )
     environment.filters |= {"bytes": format_bytes, "metric": _metric, "interval": _interval, "title": _title}
-    environment.filters |= {"fixed": _fixed, "pretty": _pretty, "cell": _cell}
+    environment.filters |= {
+        "fixed": _fixed,
+        "pretty": _pretty,
+        "cell": _cell,
+        "size_change": size_change,
+        "spread": ratio_spread,
+    }
     environment.globals |= {
         # The charts escape what they take in, so the templates may mark them safe.
         "gauge": gauge,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgewright.optimize.contract import format_bytes
+from edgewright.optimize.sizes import format_bytes, size_change
+from edgewright.runtime.bench_ratio import MIN_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["summary_lines"]
+__all__ = ["ratio_spread", "summary_lines"]
 
 _OF_EITHER = frozenset({"ap50", "ap", "top1_accuracy"})
 
@@ -30,7 +31,7 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
     for clause in report["verdict"]["clauses"]:
         yield f"  {clause['status']:<13}{clause['sentence']}"
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['int8_bytes'])}"
-    yield f"  size       {change}, {size['ratio']:.2f}x smaller"
+    yield f"  size       {change}, {size_change(size['ratio'])}"
     yield from _speed_lines(report["speed"])
     for quality in (report["labelled"], report["agreement"]):
         for metric in quality["metrics"] if quality else ():
@@ -41,10 +42,17 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {'quality':<11}{title}{whose} {figures[0]}{unit} {interval}"
 
 
+def ratio_spread(ratio: Mapping[str, Any]) -> str:
+    """The interval of a speed ratio in words."""
+    if ratio["pairs"] < MIN_PAIRS:
+        return f"anything: only {ratio['pairs']} pairs of turns"
+    return f"{ratio['low']:.2f} to {ratio['high']:.2f}"
+
+
 def _speed_lines(speed: Mapping[str, Any]) -> Iterator[str]:
     times = " to ".join(f"{row['stages']['total']['p50']:.1f}" for row in speed["variants"])
     for ratio in speed["ratios"]:
-        spread = f"{ratio['value']:.2f}x [{ratio['low']:.2f} to {ratio['high']:.2f}]"
+        spread = f"{ratio['value']:.2f}x [{ratio_spread(ratio)}]"
         doubt = "" if ratio["resolved"] else ", not resolved: noise is larger than the effect"
         threads = speed["conditions"]["threads"]
         yield f"  speed      p50 {times} ms, {spread} on {threads} thread(s){doubt}"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from typing import TYPE_CHECKING
 
-from edgewright.bundle.atomic import write_bytes, write_text
-from edgewright.bundle.errors import BundleError
+from edgewright.bundle.atomic import atomic_path
+from edgewright.bundle.errors import BundleError, OutputError
 from edgewright.optimize.report.data import REPORT_VERSION, Report
 from edgewright.optimize.report.render import render_html, render_markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgewright.bundle.reader import Bundle
 
-__all__ = ["FORMATS", "read_report", "report_payload", "write_report"]
+__all__ = ["FORMATS", "read_report", "report_payload", "staged_report", "write_report"]
 
 _DATA = "report/report.json"
 _PICTURES = "report/"
@@ -55,7 +58,7 @@ def read_report(bundle: Bundle) -> Report:
 
 
 def write_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMATS) -> tuple[Path, ...]:
-    """Writes the report for people; each file whole or not at all, others in the folder untouched.
+    """Writes the report for people; all files or none, others in the folder untouched.
 
     Args:
         report: What to write.
@@ -68,16 +71,63 @@ def write_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMAT
     Raises:
         OutputError: A file cannot be written.
     """
+    with staged_report(report, folder, formats) as files:
+        return files
+
+
+@contextlib.contextmanager
+def staged_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[tuple[Path, ...]]:
+    """The report written beside its place, whole; it takes that place when the block ends well.
+
+    So whatever else belongs to it is written in the block: when that fails, the report of before still stands.
+
+    Args:
+        report: What to write.
+        folder: Where; made when missing, and removed again on failure.
+        formats: Of ``FORMATS``.
+
+    Yields:
+        The report files to be, in the order of ``formats``.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
     texts = {
         "html": lambda: render_html(report),
         "json": lambda: json.dumps(report.data, indent=2, allow_nan=False) + "\n",
         "md": lambda: render_markdown(report),
     }
-    if "md" in formats:
-        for name, picture in report.pictures.items():
-            write_bytes(folder / name, picture)
-    files = []
-    for kind in formats:
-        files.append(folder / f"report.{kind}")
-        write_text(files[-1], texts[kind]())
-    return tuple(files)
+    content = {folder / f"report.{kind}": texts[kind]().encode() for kind in formats}
+    pictures = {folder / name: picture for name, picture in report.pictures.items()} if "md" in formats else {}
+    made = next((parent for parent in (*reversed(folder.parents), folder) if not parent.exists()), None)
+    try:
+        with contextlib.ExitStack() as staged:
+            for path, data in (pictures | content).items():
+                _refuse_directory(path)
+                _write(staged.enter_context(atomic_path(path)), data)
+            yield tuple(content)
+    except BaseException:
+        _remove_empty(folder, made)
+        raise
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():
+        msg = f"cannot write {path}: a directory of that name is there; choose another folder"
+        raise OutputError(msg)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        # Now, not at the end: a disk that turns out to be full must say so while nothing is replaced yet.
+        os.fsync(stream.fileno())
+
+
+def _remove_empty(folder: Path, made: Path | None) -> None:
+    """Removes the folders that were made for nothing, from ``folder`` up to ``made``."""
+    while made is not None and folder.is_relative_to(made):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        folder = folder.parent

@@ -80,4 +80,10 @@ def _check_classify(decode: ClassifyDecode, outputs: dict[str, TensorSpec], wher
             "For a detector write a spec with [decode] head = 'ssd'"
         )
         raise SpecError(msg)
+    if classes == 1:
+        msg = (
+            f"{where}: output {scores.name!r} is a single score; its best class is always the same, so nothing could be "
+            "judged. Export two columns, such as no and yes"
+        )
+        raise SpecError(msg)
     return classes

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from edgewright.bundle.digest import sha256_hex, sha256_stream
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.bundle.manifest import TensorSpec
+from edgewright.bundle.manifest import ClassifyDecode, TensorSpec
 from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.passes.runner import TOLERANCE, largest_difference, run_onnx
+from edgewright.optimize.sources.activation import activation_of
 from edgewright.optimize.sources.factory import call_factory, is_factory_reference
 from edgewright.optimize.sources.feeds import picture_feeds
 from edgewright.optimize.sources.fit import check_fit
@@ -56,6 +57,7 @@ class _Drawn:
     spec: ModelSpec
     feeds: tuple[Mapping[str, NDArray[Any]], ...]
     notes: tuple[str, ...]
+    activation_open: bool
 
 
 def load_source(
@@ -105,7 +107,7 @@ def _from_factory(
         f"exported by torch.onnx (dynamo); largest difference from PyTorch on {len(feeds)} inputs: {difference:.2g}",
         *keep_outputs(exported, source.spec.output_names, reference),
     ]
-    drawn = _Drawn(exported, source.spec, feeds, tuple(notes))
+    drawn = _Drawn(exported, source.spec, feeds, tuple(notes), _activation_open(spec))
     digest = _file_digest(weights) if weights else sha256_hex(exported.SerializeToString(deterministic=True))
     made = _finish(drawn, reference, digest, packages=("torch", "onnxscript"))
     return replace(made, max_difference=difference)
@@ -150,7 +152,7 @@ def _from_file(
             msg = f"{where}: converting its operator set changed the outputs by {difference:.3g}; export it again"
             raise ModelError(msg)
     notes += converted
-    return _finish(_Drawn(model, resolved, feeds, tuple(notes)), where, digest)
+    return _finish(_Drawn(model, resolved, feeds, tuple(notes), _activation_open(spec)), where, digest)
 
 
 def _refuse_other_formats(path: Path) -> None:
@@ -177,10 +179,22 @@ def _resolve(
             f"{path} has {len(outputs)} outputs ({', '.join(outputs)}); say which are the scores with --spec FILE.toml"
         )
         raise SpecError(msg)
-    producers = [node.op_type for node in model.graph.node if outputs[0] in node.output]
-    return classifier_spec(
-        spec, name=path.stem, input_shape=shape, scores=outputs[0], ends_in_softmax="Softmax" in producers
-    )
+    return classifier_spec(spec, name=path.stem, input_shape=shape, scores=outputs[0])
+
+
+def _activation_open(spec: ModelSpec | ClassifierOptions | None) -> bool:
+    return isinstance(spec, ClassifierOptions) and spec.activation is None
+
+
+def _with_activation(drawn: _Drawn, scores: Sequence[NDArray[Any]]) -> _Drawn:
+    """What turns the scores into probabilities, where nobody said it, from the graph and what it puts out."""
+    decode = drawn.spec.decode
+    if not drawn.activation_open or not isinstance(decode, ClassifyDecode):
+        return drawn
+    activation, why = activation_of(drawn.model, decode.scores, scores)
+    note = f"{why}, so decoding applies the activation {activation.value!r} (--activation sets another)"
+    spec = replace(drawn.spec, decode=replace(decode, activation=activation))
+    return replace(drawn, spec=spec, notes=(*drawn.notes, note))
 
 
 def _finish(drawn: _Drawn, where: str, digest: str, packages: Sequence[str] = ()) -> FloatModel:
@@ -199,6 +213,7 @@ def _finish(drawn: _Drawn, where: str, digest: str, packages: Sequence[str] = ()
     write_output_shapes(model, shapes[0])
     outputs = output_tensors(model)
     check_fit(drawn.spec, outputs, where)
+    drawn = _with_activation(drawn, [row[0] for row in observed])
     name, _ = input_tensor(model, where)
     tensor = TensorSpec(name, drawn.spec.input_shape or (), "float32", drawn.spec.layout)
     return FloatModel(
@@ -206,7 +221,7 @@ def _finish(drawn: _Drawn, where: str, digest: str, packages: Sequence[str] = ()
         spec=drawn.spec,
         inputs=(tensor,),
         outputs=outputs,
-        source=where,
+        source=Path(where).name,
         source_sha256=digest,
         notes=drawn.notes,
         tools={package: metadata.version(package) for package in ("onnx", "onnxruntime", "numpy", *packages)},

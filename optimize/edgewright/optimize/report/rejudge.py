@@ -1,0 +1,59 @@
+"""A recorded report held against another contract; nothing is measured again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgewright.bundle.errors import BundleError
+from edgewright.optimize.contract import Figures, Measured, judge
+from edgewright.optimize.evaluate.quality import INT8
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewright.optimize.contract import Contract, Verdict
+
+__all__ = ["figures_of", "rejudge"]
+
+
+def rejudge(data: Mapping[str, Any], contract: Contract) -> Verdict:
+    """Judges what a report holds by a contract of today.
+
+    Args:
+        data: The report's JSON values.
+        contract: The promises.
+
+    Raises:
+        BundleError: The report does not hold its figures in the form this version writes.
+    """
+    return judge(contract, figures_of(data))
+
+
+def figures_of(data: Mapping[str, Any]) -> Figures:
+    """The figures that contracts are about.
+
+    Args:
+        data: The report's JSON values.
+
+    Raises:
+        BundleError: They are not there, or no intervals.
+    """
+    try:
+        speed = data["speed"]
+        frames = {row["name"]: row["frames"] for row in speed["variants"]}
+        ratios = [{**row, "samples": frames[INT8]} for row in speed["ratios"] if row["variant"] == INT8]
+        return Figures(
+            drop=_measured((data["labelled"] or {}).get("headline")),
+            agreement=_measured(data["agreement"]["headline"]),
+            speedup=_measured(ratios[0] if ratios else None),
+            size=Measured.exact(int(data["size"]["int8_bytes"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"the bundle's report holds no figures to judge ({type(error).__name__}: {error}); make the bundle again"
+        raise BundleError(msg) from error
+
+
+def _measured(row: Mapping[str, Any] | None) -> Measured | None:
+    if row is None or row["value"] is None:
+        return None
+    return Measured(float(row["value"]), float(row["low"]), float(row["high"]), int(row["samples"]))
