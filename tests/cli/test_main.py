@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,3 +181,20 @@ def test_profiles_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["cores"] == {"value": 6, "origin": "vendor"}
     assert main(["profiles", "show", "../../etc/passwd"]) == 2
     assert "no device profile" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_verb_like_ctrl_c_and_leaves_no_temporary_files(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "d.edge")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "edgewright.cli.main", "bench", str(path), "--runs", "1000000"]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(scratch.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.endswith("interrupted\n")
+    assert not list(scratch.iterdir())

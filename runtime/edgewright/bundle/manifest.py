@@ -140,8 +140,8 @@ class Latency:
         p95_ms: 95th percentile.
         p99_ms: 99th percentile.
         speedup: Median ratio float time / this time in alternating processes, None for float itself.
-        speedup_low: 2.5th percentile of that ratio's bootstrap.
-        speedup_high: 97.5th percentile.
+        speedup_low: Lower end of the median's 95 % interval; 0 when nothing is known of the spread.
+        speedup_high: Upper end; 1,000,000 when nothing is known.
     """
 
     machine: str

@@ -8,16 +8,19 @@ only when its verb is called, so that ``edgewright --help`` answers at once on a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
+import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import EdgewrightError, ExitCode, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["VERBS", "main"]
 
@@ -66,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return ExitCode.BAD_INPUT
     try:
-        return _run(args.verb, args)
+        with _terminated_like_interrupted():
+            return _run(args.verb, args)
     except EdgewrightError as error:
         print(f"edgewright {args.verb}: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -77,6 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`edgewright inspect X | head`): nobody is left to tell.
         _discard_output()
         return _BROKEN_PIPE
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Makes SIGTERM end a verb the way Ctrl-C does, so that temporary files go; verbs may set their own handler."""
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(verb: str, args: argparse.Namespace) -> int:

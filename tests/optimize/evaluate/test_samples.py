@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import cv2
@@ -111,9 +113,19 @@ def broken_picture(tmp_path: Path) -> str:
     return str(folder)
 
 
+def enormous_picture(tmp_path: Path) -> str:
+    """A PNG of a few bytes whose header announces 60000 x 60000 pixels."""
+    folder = write_photos(tmp_path / "photos", 1)
+    body = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    (folder / "zzz.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
+    return str(folder)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        pytest.param(enormous_picture, "60000x60000 pixels", id="enormous picture"),
         pytest.param(empty_folder, "holds no pictures", id="empty folder"),
         pytest.param(broken_video, "neither a folder of pictures nor a video", id="video that does not decode"),
         pytest.param(cut_video, "neither a folder|no frame of it decodes", id="video cut in its header"),

@@ -19,6 +19,8 @@ import numpy as np
 from edgewright.optimize.data.source import Sample, SampleSource, Slice
 from edgewright.optimize.data.video import VideoSource
 from edgewright.optimize.errors import DataError
+from edgewright.runtime.sources.folder import MAX_PIXELS
+from edgewright.runtime.sources.pictures import picture_size
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -204,7 +206,14 @@ def _read_picture(file: Path) -> NDArray[np.uint8]:
     except OSError as error:
         msg = f"{file} cannot be read: {error.strerror or error}; remove it or mend its permissions"
         raise DataError(msg) from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    size = picture_size(data.tobytes())
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        msg = f"{file} is {size[0]}x{size[1]} pixels; at most {MAX_PIXELS:,} are read: make it smaller or remove it"
+        raise DataError(msg)
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # OpenCV raises on sizes it refuses, and returns nothing for all else
+        image = None
     if image is None:
         msg = f"{file} is not a picture that decodes; remove or replace it"
         raise DataError(msg)
