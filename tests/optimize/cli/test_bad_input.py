@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 from typing import TYPE_CHECKING
 
 import pytest
+from small_disk import run_limited
 from tiny_models import write_classifier, write_clip, write_detector, write_labels, write_photos
 
 from edgewright.cli.main import main
@@ -146,15 +146,10 @@ def test_an_older_bundle_survives_a_failed_run(home: Path) -> None:
     assert [path.name for path in output.parent.iterdir()] == ["spot.edge"]
 
 
-def test_a_full_disk_for_temporary_files(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # No file may grow beyond 1 kB, which fails with an OSError as a full disk does.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    try:
-        assert main(words(home)) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    told = capsys.readouterr().err.splitlines()[-1]
+def test_a_full_disk_for_temporary_files(home: Path) -> None:
+    done = run_limited(words(home), 1024)
+    assert done.returncode == 2
+    told = done.stderr.splitlines()[-1]
     assert told.startswith("edgewright optimize: cannot write")
     assert not (home / "out").exists()
 
