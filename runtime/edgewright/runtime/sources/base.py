@@ -20,16 +20,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import cv2
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from edgewright.runtime.types import Frame
 
-__all__ = ["EndOfSource", "FrameSource", "SourceDown", "SourceOptions", "SourceUp", "shrink"]
+__all__ = ["EndOfSource", "FrameSource", "SourceDown", "SourceOptions", "SourceUp", "retrieved", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,17 @@ class FrameSource(Protocol):
     def close(self) -> None:
         """Gives everything back; safe to call twice."""
         ...
+
+
+def retrieved(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """The grabbed frame, (H, W, 3) uint8 BGR in memory of its own; None when it is damaged."""
+    try:
+        ok, image = capture.retrieve()
+    except cv2.error:
+        return None
+    if not ok or image is None or image.size == 0:
+        return None
+    return np.asarray(image, dtype=np.uint8)
 
 
 def shrink(image: NDArray[np.uint8], max_side: int | None) -> NDArray[np.uint8]:

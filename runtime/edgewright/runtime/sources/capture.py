@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import cv2
-import numpy as np
 
 from edgewright.runtime.errors import SourceError
+from edgewright.runtime.sources.base import retrieved
 from edgewright.runtime.sources.uri import SourceKind, SourceUri
 from edgewright.runtime.types import TimeQuality
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Capture", "OpenCvCapture", "Opener", "camera_opener"]
@@ -98,13 +99,7 @@ class OpenCvCapture:
 
     def retrieve(self) -> NDArray[np.uint8] | None:
         """The grabbed frame as BGR."""
-        try:
-            ok, image = self._capture.retrieve()
-        except cv2.error:
-            return None
-        if not ok or image is None or image.size == 0:
-            return None
-        return np.asarray(image, dtype=np.uint8)
+        return retrieved(self._capture)
 
     def stamp(self, arrived_at: float) -> tuple[float, TimeQuality]:
         """The driver's buffer time for USB where it is on the monotonic clock, else the arrival."""

@@ -8,10 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from edgewright.runtime.errors import SourceError
-from edgewright.runtime.sources.base import EndOfSource, SourceOptions, shrink
+from edgewright.runtime.sources.base import EndOfSource, SourceOptions, retrieved, shrink
 from edgewright.runtime.sources.mp4 import is_whole_mp4
 from edgewright.runtime.types import Frame, TimeQuality
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
 
 __all__ = ["VideoFileSource"]
 
@@ -136,7 +134,7 @@ class VideoFileSource:
             if index % self._every:
                 self._drops["every_nth"] += 1
                 continue
-            image = self._retrieve()
+            image = retrieved(self._capture)
             if image is None:
                 self._drops["undecodable"] += 1
                 continue
@@ -149,15 +147,6 @@ class VideoFileSource:
                 time_quality=TimeQuality.FILE,
             )
         return None
-
-    def _retrieve(self) -> NDArray[np.uint8] | None:
-        try:
-            ok, image = self._capture.retrieve()
-        except cv2.error:
-            return None
-        if not ok or image is None or image.size == 0:
-            return None
-        return np.asarray(image, dtype=np.uint8)
 
     def _advance_time(self) -> None:
         stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000.0
