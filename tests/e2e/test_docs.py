@@ -31,9 +31,8 @@ pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
+# Installing is left out: scripts/install, the wheel test and scripts/footprint do it; scripts/test would call itself.
 RUN = re.compile(r"(edgewright|python|scripts/samples|sqlite3) ")
-# Installing is what scripts/install, the wheel test and scripts/footprint do; the others would call themselves.
-ELSEWHERE = re.compile(r"(pip install|scripts/(demo|test|install|check|bench|footprint))\b")
 LANGUAGES = {"", "console", "sh", "bash"}
 
 
