@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import Provenance
     from edgewright.optimize.evaluate.observe import SessionPair
-    from edgewright.optimize.quantize import QuantizedGraph
+    from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.sources import FloatModel
     from edgewright.runtime.session import Session
 

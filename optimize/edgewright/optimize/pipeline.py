@@ -41,7 +41,7 @@ from edgewright.optimize.evaluate.quality import FLOAT, INT8
 from edgewright.optimize.judge import Judgement, JudgeSettings, check_contract, judge_candidate
 from edgewright.optimize.passes import prepare_graph
 from edgewright.optimize.progress import Progress, SilentProgress
-from edgewright.optimize.quantize import quantize_graph
+from edgewright.optimize.quantization.writer import quantize_graph
 from edgewright.optimize.report.data import ReportInput, build_report
 from edgewright.optimize.report.write import report_payload, staged_report
 from edgewright.optimize.sources import FloatModel, load_source

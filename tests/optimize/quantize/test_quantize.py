@@ -16,7 +16,7 @@ from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.evaluate.agreement import box_agreement
 from edgewright.optimize.passes import prepare_graph
-from edgewright.optimize.quantize import quantize_graph
+from edgewright.optimize.quantization.writer import quantize_graph
 from edgewright.runtime.backends.onnx import OnnxBackend
 from edgewright.runtime.preprocess import Preprocessor
 from edgewright.runtime.session import Session
@@ -24,7 +24,7 @@ from edgewright.runtime.session import Session
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgewright.optimize.quantize import QuantizedGraph
+    from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.sources import FloatModel
 
 SPEC = Preprocess(ResizeMode.STRETCH, SIDE, SIDE)

@@ -1,11 +1,12 @@
 """Static INT8: a float ONNX graph and its activation ranges become a QDQ graph.
 
-Written by ONNX Runtime's QDQ writer: activations uint8 (asymmetric), weights int8 per output channel (symmetric). On
-x86 this is the fast form; names of inputs, outputs and nodes stay.
+Written by ONNX Runtime's QDQ writer in the integers of a ``Scheme``. Names of inputs, outputs and nodes stay; a weight
+``w`` becomes ``w_quantized`` with ``w_scale`` and ``w_zero_point``.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.passes.order import SortTopologically
+from edgewright.optimize.quantization.scheme import IntegerType, Scheme
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -21,13 +23,33 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["QuantizedGraph", "quantize_graph"]
+    from edgewright.optimize.types import Ranges
+
+__all__ = ["KEEP_FLOAT_ENGINE", "QuantizedGraph", "quantize_graph"]
 
 _FLOATS = (1, 10, 11, 16)  # float32, float16, float64, bfloat16 in ONNX's numbering
 _LARGE = 1024  # bytes
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# ONNX Runtime's optimizer would quantize weights again, per tensor, that were left in float on purpose.
-_KEEP_FLOAT = {"disabled_optimizers": ["WeightBiasQuantization"]}
+KEEP_FLOAT_ENGINE: Mapping[str, Any] = {"disabled_optimizers": ["WeightBiasQuantization"]}
+"""What the engine must be told wherever weights stay in float: else its optimizer quantizes them again, per tensor."""
+
+# A graph output behind one of these can stay float for nothing; behind a convolution it would cost the integer kernel.
+_FREE_FLOAT_OUTPUT = frozenset(
+    {
+        "Concat",
+        "Flatten",
+        "Gemm",
+        "Identity",
+        "MatMul",
+        "Reshape",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +68,7 @@ class QuantizedGraph:
 
 
 def quantize_graph(
-    model: bytes, ranges: Mapping[str, tuple[float, float]], keep_float: Collection[str] = ()
+    model: bytes, ranges: Ranges, keep_float: Collection[str] = (), scheme: Scheme | None = None
 ) -> QuantizedGraph:
     """Quantizes a prepared graph.
 
@@ -54,6 +76,7 @@ def quantize_graph(
         model: A float ONNX file, prepared (``edgewright.optimize.passes.prepare_graph``).
         ranges: Low and high of every float tensor.
         keep_float: Names of nodes to leave alone; the result then needs an engine option, which it carries.
+        scheme: Which integers; None takes ``Scheme()``.
 
     Returns:
         The INT8 file; topologically sorted, checked.
@@ -66,12 +89,14 @@ def quantize_graph(
 
     source = onnx.load_model_from_string(model)
     try:
-        written = _write(source, ranges, keep_float)
+        written = _write(source, ranges, keep_float, scheme or Scheme())
     except (ValueError, RuntimeError, KeyError) as error:
         msg = f"ONNX Runtime's quantizer refused the model: {error}"
         raise JudgeError(msg) from error
     # Shapes of intermediate values served the writer; in the file they only take room.
     del written.graph.value_info[:]
+    if scheme is None or scheme.float_outputs:
+        _free_outputs(written)
     result = SortTopologically().run(written).model
     onnx.checker.check_model(result)
     quantized, left = _count_weighted(result)
@@ -79,16 +104,14 @@ def quantize_graph(
         kinds = ", ".join(sorted(_WEIGHTED))
         msg = f"nothing in this model can be quantized: it holds no {kinds} with constant weights"
         raise JudgeError(msg)
-    engine = _KEEP_FLOAT if left else {}
+    engine = KEEP_FLOAT_ENGINE if left else {}
     note = f"{quantized} operators with weights run in INT8" + (
         f", {len(left)} stay float: {_some(left)}" if left else ""
     )
     return QuantizedGraph(result.SerializeToString(deterministic=True), engine, (note, *_float_constants(result)))
 
 
-def _write(
-    source: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], keep_float: Collection[str]
-) -> onnx.ModelProto:
+def _write(source: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str], scheme: Scheme) -> onnx.ModelProto:
     try:
         from onnxruntime.quantization import CalibrationMethod, QuantType
         from onnxruntime.quantization.calibrate import TensorsData
@@ -97,25 +120,61 @@ def _write(
     except ImportError as error:
         what = "ONNX Runtime's quantizer, which writes INT8 models, is not installed"
         raise MissingExtraError(what, "optimize") from error
+    types = {IntegerType.UINT8: QuantType.QUInt8, IntegerType.INT8: QuantType.QInt8}
     data = TensorsData(
         CalibrationMethod.MinMax,
         {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()},
     )
     quantizer = QDQQuantizer(
         source,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        per_channel=scheme.per_channel,
+        reduce_range=scheme.weight_bits < 8,
+        weight_qType=types[scheme.weights],
+        activation_qType=types[scheme.activations],
         tensors_range=data,
         nodes_to_quantize=[],
         nodes_to_exclude=sorted(keep_float),
         op_types_to_quantize=sorted({*QLinearOpsRegistry, *QDQRegistry}),
-        extra_options={},
+        extra_options={"ActivationSymmetric": scheme.activations is IntegerType.INT8},
     )
     quantizer.quantize_model()
     written: onnx.ModelProto = quantizer.model.model
     return written
+
+
+def _free_outputs(model: onnx.ModelProto) -> None:
+    """Takes QuantizeLinear and DequantizeLinear off graph outputs that can stay float for nothing."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    for output in model.graph.output:
+        pair = _closing_pair(output.name, producers)
+        if pair is None or readers[output.name]:
+            continue
+        quantize, dequantize = pair
+        maker = producers.get(quantize.input[0])
+        if maker is None or maker.op_type not in _FREE_FLOAT_OUTPUT or readers[quantize.input[0]] > 1:
+            continue
+        maker.output[list(maker.output).index(quantize.input[0])] = output.name
+        model.graph.node.remove(dequantize)
+        if readers[quantize.output[0]] == 1:
+            model.graph.node.remove(quantize)
+        _drop_unread(model)
+
+
+def _closing_pair(output: str, producers: Mapping[str, onnx.NodeProto]) -> tuple[onnx.NodeProto, onnx.NodeProto] | None:
+    dequantize = producers.get(output)
+    if dequantize is None or dequantize.op_type != "DequantizeLinear":
+        return None
+    quantize = producers.get(dequantize.input[0])
+    return (quantize, dequantize) if quantize is not None and quantize.op_type == "QuantizeLinear" else None
+
+
+def _drop_unread(model: onnx.ModelProto) -> None:
+    """Drops initializers that nothing reads."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _count_weighted(model: onnx.ModelProto) -> tuple[int, list[str]]:

@@ -1,0 +1,1 @@
+"""Tools that take float and INT8 graphs apart."""
