@@ -1,27 +1,26 @@
-"""A candidate: float and INT8 of one model in a draft bundle, so that they are judged as the device would run them."""
+"""A candidate: the forms of one model in a draft bundle, so that they are judged as the device would run them."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgewright.bundle.arrays import npy_bytes
 from edgewright.bundle.digest import sha256_hex
 from edgewright.bundle.golden import write_golden
-from edgewright.bundle.manifest import Format, Golden, Manifest, Precision, Variant
-from edgewright.optimize.evaluate.quality import FLOAT, INT8
+from edgewright.bundle.manifest import Format, Golden, Manifest, Variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from edgewright.bundle.manifest import Provenance
-    from edgewright.optimize.evaluate.observe import SessionPair
-    from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.sources import FloatModel
+    from edgewright.optimize.variants.form import ModelForm
     from edgewright.runtime.session import Session
 
 __all__ = ["Candidate", "golden_vectors", "shrink"]
@@ -35,32 +34,36 @@ _INT8_STEPS = 4
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """The two forms of one model.
+    """The forms of one model that go into a bundle together.
 
     Attributes:
         source: The float model as loaded, with its spec.
-        float_model: The prepared float graph, the baseline of every comparison.
-        int8: What was made of it.
+        forms: The forms; a runtime takes the first one unless told otherwise.
         name: Of the bundle.
         version: Of the bundle.
     """
 
     source: FloatModel
-    float_model: bytes
-    int8: QuantizedGraph
+    forms: tuple[ModelForm, ...]
     name: str
     version: str
 
-    def variants(self, *, with_float: bool) -> tuple[Variant, ...]:
-        """INT8 first, for a runtime takes the first one unless told otherwise."""
-        int8 = self._variant(INT8, Precision.INT8, self.int8.model, self.int8.engine)
-        return (int8, self._variant(FLOAT, Precision.FLOAT32, self.float_model, {})) if with_float else (int8,)
+    def only(self, *names: str) -> Candidate:
+        """The same with only the forms named, in that order."""
+        by_name = {form.name: form for form in self.forms}
+        return dataclasses.replace(self, forms=tuple(by_name[name] for name in dict.fromkeys(names)))
 
-    def payload(self, *, with_float: bool) -> dict[str, bytes]:
+    def form(self, name: str) -> ModelForm:
+        """The form called ``name``."""
+        return next(form for form in self.forms if form.name == name)
+
+    def variants(self) -> tuple[Variant, ...]:
+        """The forms' manifest entries without any measurement."""
+        return tuple(self._variant(form) for form in self.forms)
+
+    def payload(self) -> dict[str, bytes]:
         """Model files and arrays, by their path in the bundle."""
-        files = {_model_file(INT8): self.int8.model}
-        if with_float:
-            files[_model_file(FLOAT)] = self.float_model
+        files = {_model_file(form.name): form.model for form in self.forms}
         return files | {path: npy_bytes(array) for path, array in self.source.spec.arrays.items()}
 
     def manifest(self, variants: tuple[Variant, ...], provenance: Provenance) -> Manifest:
@@ -78,17 +81,17 @@ class Candidate:
             files=(),
         )
 
-    def _variant(self, name: str, precision: Precision, model: bytes, engine: Mapping[str, Any]) -> Variant:
+    def _variant(self, form: ModelForm) -> Variant:
         return Variant(
-            name=name,
+            name=form.name,
             format=Format.ONNX,
-            precision=precision,
-            file=_model_file(name),
-            bytes=len(model),
-            sha256=sha256_hex(model),
-            inputs=self.source.inputs,
+            precision=form.precision,
+            file=_model_file(form.name),
+            bytes=len(form.model),
+            sha256=sha256_hex(form.model),
+            inputs=form.inputs or self.source.inputs,
             outputs=self.source.outputs,
-            engine=engine,
+            engine=form.engine,
         )
 
 
@@ -108,24 +111,25 @@ def shrink(image: NDArray[np.uint8], side: int = _GOLDEN_SIDE) -> NDArray[np.uin
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def golden_vectors(frames: Sequence[NDArray[np.uint8]], pair: SessionPair, *, with_float: bool) -> tuple[bytes, Golden]:
+def golden_vectors(
+    frames: Sequence[NDArray[np.uint8]], sessions: Mapping[str, Session], integer: Collection[str]
+) -> tuple[bytes, Golden]:
     """Real pictures and what each variant answered to them.
 
     Args:
         frames: The pictures, already small.
-        pair: The models.
-        with_float: Whether the bundle keeps the float variant.
+        sessions: The bundle's variants by name.
+        integer: Those of them that compute in integers.
 
     Returns:
         The file and its manifest entry.
     """
-    sessions: dict[str, Session] = {INT8: pair.int8} | ({FLOAT: pair.float_} if with_float else {})
     outputs = {name: [session.raw(frame) for frame in frames] for name, session in sessions.items()}
     tolerance = {}
     for variant, answers in outputs.items():
         for output in answers[0]:
             values = np.concatenate([answer[output].ravel() for answer in answers]).astype(np.float64)
-            tolerance[f"{variant}/{output}"] = _tolerance(values, integer=variant == INT8)
+            tolerance[f"{variant}/{output}"] = _tolerance(values, integer=variant in integer)
     return write_golden(frames, outputs), Golden(GOLDEN_FILE, len(frames), tolerance)
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "judge",
 ]
 
+_LONGEST_S = 30 * 86400.0
 # Beyond this, a count of frames is a way of saying "not with this instrument".
 _MANY_FRAMES = 10_000_000
 
@@ -106,12 +107,16 @@ class Contract:
         min_agreement: Percent of the float model's answers that must be kept.
         min_speedup: Float time over INT8 time, at least.
         max_size: Bytes of the INT8 model file, at most.
+        time_budget: Seconds that the optimizer may spend. Not a promise about the result, so not a clause of the
+            verdict and nothing that ``empty`` counts: a search that runs out of time gives the best it has, and that
+            is judged like any other.
     """
 
     max_drop: float | None = None
     min_agreement: float | None = None
     min_speedup: float | None = None
     max_size: int | None = None
+    time_budget: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses limits that mean nothing.
@@ -123,6 +128,7 @@ class Contract:
         _check_limit("min agreement", self.min_agreement, 0.0, 100.0)
         _check_limit("min speedup", self.min_speedup, 0.0, 1e6)
         _check_limit("max size", self.max_size, 0, 2**50)
+        _check_limit("time budget in seconds", self.time_budget, 1.0, _LONGEST_S)
 
     @property
     def empty(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.reader import open_bundle
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.progress import Progress
     from edgewright.runtime.bench import BenchReport, BenchSettings
 
-__all__ = ["JudgeSettings", "Judgement", "Picture", "check_contract", "judge_candidate"]
+__all__ = ["JudgeSettings", "Judgement", "Picture", "check_contract", "judge_candidate", "unchanged_figures"]
 
 _TIMED_PICTURES = 8
 _SHOWN_PICTURES = 4
@@ -41,11 +41,15 @@ class JudgeSettings:
         contract: What was promised.
         metric: For detectors, the AP that ``max_drop`` is about.
         timing: How long and how to time; its ``threads`` are those of evaluation, too.
+        variant: The variant that is judged, against ``float``.
+        float_shipped: The speed gate closed: the float model goes into the bundle, and the contract is about that.
     """
 
     contract: Contract
     metric: str
     timing: BenchSettings
+    variant: str = INT8
+    float_shipped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,7 @@ def judge_candidate(
     """Measures and judges.
 
     Args:
-        draft: Bundle with the variants ``float`` and ``int8``.
+        draft: Bundle with the variants ``float`` and ``settings.variant``.
         plan: Which pictures serve what.
         calibrated: Digests of the calibration pictures.
         settings: Contract and timing.
@@ -121,8 +125,8 @@ def judge_candidate(
     """
     notes: list[str] = []
     with open_bundle(draft) as bundle:
-        pair = open_pair(bundle, FLOAT, INT8, settings.timing.threads)
-        size = bundle.manifest.variant(INT8).bytes
+        pair = open_pair(bundle, FLOAT, settings.variant, settings.timing.threads)
+        size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, FLOAT))
     labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, progress, notes.append)
     seen = _observe_agreement(plan, calibrated, pair, progress, notes.append) or labelled_seen
     if seen is None:
@@ -134,17 +138,40 @@ def judge_candidate(
         notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
     chosen = _choose_pictures(plan, seen, agreement)
     frames = [picture.sample.image for picture in chosen.timed]
-    with progress.stage("time both models, each in its own process", settings.timing.blocks) as advance:
-        bench = measure_speed(draft, (FLOAT, INT8), frames, settings.timing, advance)
+    with progress.stage(
+        f"time float and {settings.variant}, each in its own process", settings.timing.blocks
+    ) as advance:
+        bench = measure_speed(draft, (FLOAT, settings.variant), frames, settings.timing, advance)
     figures = Figures(
         drop=labelled.headline if labelled is not None else None,
         agreement=agreement.headline,
-        speedup=speedup_of(bench, INT8),
+        speedup=speedup_of(bench, settings.variant),
         size=Measured.exact(size),
     )
+    if settings.float_shipped:
+        figures = unchanged_figures(float_size, labelled=labelled is not None)
     verdict = judge(settings.contract, figures)
     golden = tuple(picture.sample for picture in chosen.timed[:_GOLDEN_PICTURES])
+    labelled = None if labelled is None else _named(labelled, settings.variant)
+    agreement = _named(agreement, settings.variant)
     return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, (*notes, *_bench_notes(bench)))
+
+
+def unchanged_figures(size: int, *, labelled: bool) -> Figures:
+    """What a contract holds of the float model itself, when that is what is shipped.
+
+    Args:
+        size: Bytes of its file.
+        labelled: Whether there are labels, without which no drop is spoken of.
+    """
+    drop = Measured.exact(0.0) if labelled else None
+    return Figures(drop, Measured.exact(100.0), Measured.exact(1.0), Measured.exact(size))
+
+
+def _named(quality: Quality, variant: str) -> Quality:
+    """The same with the candidate's figures under the name of its variant."""
+    metrics = tuple(replace(row, variant=variant) if row.variant == INT8 else row for row in quality.metrics)
+    return replace(quality, metrics=metrics)
 
 
 def _judge_labelled(

@@ -14,6 +14,7 @@ Paths are taken as they stand, relative to where the command is run, just as on 
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["load_recipe", "recipe_values"]
+__all__ = ["load_recipe", "recipe_text", "recipe_values", "reproduced_by"]
 
 
 def load_recipe(path: Path, known: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
@@ -76,3 +77,30 @@ def recipe_values(given: Mapping[str, Any]) -> dict[str, Any]:
         What goes into the bundle's provenance.
     """
     return {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+
+
+def reproduced_by(values: Mapping[str, Any], passes: tuple[str, ...], leave_float: frozenset[str]) -> dict[str, Any]:
+    """The settings that make the same integer model again, without trying anything.
+
+    Args:
+        values: The settings of the run, by key.
+        passes: What its chain came to.
+        leave_float: Nodes it left in float.
+    """
+    tried = {"effort", "time_budget", "passes", "leave_float", "engine"}
+    kept = {key: value for key, value in values.items() if key not in tried}
+    found: dict[str, Any] = {"passes": list(passes)}
+    if leave_float:
+        found["leave_float"] = sorted(leave_float)
+    return {**kept, **found}
+
+
+def recipe_text(values: Mapping[str, Any]) -> str:
+    """A recipe as TOML.
+
+    Args:
+        values: By key; texts, numbers, switches and lists of them.
+    """
+    # What JSON writes for these is TOML as well.
+    lines = [f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+    return "\n".join(lines) + "\n"

@@ -69,10 +69,13 @@ def _lines(report: BenchReport) -> Iterator[str]:
     width, height = where.frame_size
     load = "unknown" if where.load_before is None else f"{where.load_before:.2f}"
     yield f"{where.machine}"
-    yield f"{where.engine}, {where.threads} thread(s), load {load} before, {where.pictures} pictures {width}x{height}"
+    pinned = f" pinned to {', '.join(map(str, where.pinned))}" if where.pinned else ""
+    setting = f"{where.threads} thread(s){pinned}, load {load} before, {where.pictures} pictures {width}x{height}"
+    yield f"{where.engine}, {setting}"
     for times in report.variants:
         memory = "" if times.peak_memory_bytes is None else f", peak memory {times.peak_memory_bytes / 1e6:.0f} MB"
-        yield f"{times.variant}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{memory}"
+        first = f", first answer after {times.first_result_ms:.0f} ms"
+        yield f"{times.variant}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{first}{memory}"
         yield f"  {'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}"
         for stage in _STAGES:
             row = times.stages[stage]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgewright.bundle.errors import EdgewrightError, MissingExtraError
-from edgewright.cli.arguments import threads_argument
+from edgewright.bundle.errors import ExitCode, MissingExtraError
+from edgewright.cli.optimize_request import RECIPE_KEYS, build_request, merge_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import argparse
+    from collections.abc import Iterator
 
-    from edgewright.optimize.pipeline import OptimizeRequest, OptimizeResult
-    from edgewright.optimize.spec import ClassifierOptions, ModelSpec
+    from edgewright.optimize.request import OptimizeRequest, OptimizeResult
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
@@ -23,58 +22,15 @@ examples:
   edgewright optimize person.onnx --spec person.toml -o person.edge \\
       --calibrate 'street.avi#1::8' --agree 'street.avi#3::4' --min-agreement 93 --min-speedup 1.7 --max-size 4MB
   edgewright optimize mobilenet.onnx --task classify --calibrate photos/ -o mobilenet.edge
-  edgewright optimize --recipe person-recipe.toml
+  edgewright optimize --recipe person-recipe.toml --effort best --time-budget 20m
+  edgewright optimize --recipe person-recipe.toml --plan
 
-SOURCE is a folder of pictures, one picture or a video, optionally with a slice: clip.avi#start:stop:step.
+SOURCE is a folder of pictures, one picture, a video or an .npz, optionally with a slice: clip.avi#start:stop:step.
+Calibration pictures set the integer ranges, selection pictures choose among candidates, agreement pictures judge the
+result; no picture serves twice.
 Exit code 0: every promise kept (or none made), 3: one broken, 4: too little data to tell. The bundle is written all the
 same and carries the verdict.
 """
-
-_NUMBER = (int, float)
-_SHOWN = 80
-#: Everything a recipe may hold, by flag with underscores, and the type of its value there.
-RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
-    "model": str,
-    "output": str,
-    "weights": str,
-    "spec": str,
-    "task": str,
-    "class_names": str,
-    "size": str,
-    "resize": str,
-    "color": str,
-    "scale": _NUMBER,
-    "mean": list,
-    "std": list,
-    "crop_from": int,
-    "activation": str,
-    "top_k": int,
-    "calibrate": str,
-    "calibrate_every": int,
-    "method": str,
-    "labels": str,
-    "images": str,
-    "agree": str,
-    "metric": str,
-    "max_drop": _NUMBER,
-    "min_agreement": _NUMBER,
-    "min_speedup": _NUMBER,
-    "max_size": (str, int),
-    "threads": int,
-    "runs": int,
-    "report": str,
-    "keep_float": bool,
-    "name": str,
-    "version": str,
-}
-# Where a result goes does not determine what it is.
-_NOT_RECORDED = frozenset({"output", "report"})
-# A bundle travels: of these only the last part of the path goes into its provenance.
-_PATHS = frozenset({"model", "weights", "spec", "class_names", "calibrate", "labels", "images", "agree"})
-_DEFAULTS: Mapping[str, Any] = {"method": "minmax", "metric": "ap50", "threads": 1, "runs": 240, "version": "1"}
-_CLASSIFIER_KEYS = frozenset(
-    {"class_names", "size", "resize", "color", "scale", "mean", "std", "crop_from", "activation", "top_k"}
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, metavar="FILE.toml", help="flags from a file; those given here win")
     _add_model(parser.add_argument_group("model"))
     _add_data(parser.add_argument_group("pictures and labels"))
+    _add_search(parser.add_argument_group("how the integer model is looked for"))
     _add_contract(parser.add_argument_group("contract"))
     result = parser.add_argument_group("result")
     result.add_argument("--report", metavar="DIR", help="folder of the report (default: OUT-report)")
@@ -112,10 +69,25 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--calibrate", metavar="SOURCE", help="pictures that set the integer ranges")
     group.add_argument("--calibrate-every", type=int, metavar="N", help="take every Nth (default for videos: 10)")
-    group.add_argument("--method", choices=["minmax", "mean-minmax"], help="how ranges are set (default minmax)")
+    group.add_argument("--calibrate-limit", type=int, metavar="N", help="draw N of them at random")
+    group.add_argument("--seed", type=int, metavar="N", help="of that draw (default 0)")
+    group.add_argument("--select", metavar="SOURCE", help="pictures that choose among candidates (default: a share)")
     group.add_argument("--labels", metavar="LABELS", help="COCO .json; for classifiers a .csv or a folder of classes")
     group.add_argument("--images", metavar="SOURCE", help="the pictures that were labelled")
     group.add_argument("--agree", metavar="SOURCE", help="unlabelled pictures to compare INT8 with float on")
+
+
+def _add_search(group: argparse._ArgumentGroup) -> None:
+    efforts = "fast, balanced (default) or best: how many passes are tried"
+    group.add_argument("--effort", choices=["fast", "balanced", "best"], help=efforts)
+    group.add_argument("--passes", metavar="A,B,...", help="apply these passes instead, without trying")
+    group.add_argument("--leave-float", metavar="NODE,...", help="nodes that stay in float whatever is tried")
+    group.add_argument("--profile", metavar="NAME", help="the board it is for (edgewright profiles list)")
+    group.add_argument("--engine", choices=["edgewright", "neural-compressor"], help="who drives the search")
+    group.add_argument("--time-budget", metavar="TIME", help="try nothing new after 90s, 20m or 1h")
+    group.add_argument("--no-cache", action="store_true", default=None, help="neither use nor keep finished steps")
+    group.add_argument("--plan", action="store_true", help="say what would run, for how long, and stop")
+    group.add_argument("--explain", action="store_true", help="say of every step why it ran again")
 
 
 def _add_contract(group: argparse._ArgumentGroup) -> None:
@@ -134,15 +106,33 @@ def run(args: argparse.Namespace) -> int:
     from edgewright.optimize.pipeline import run_optimize
     from edgewright.optimize.progress import open_progress
 
-    request = _request(_values(args))
+    given = {key: getattr(args, key) for key in RECIPE_KEYS if getattr(args, key) is not None}
+    request = build_request(merge_values(given, args.recipe))
+    if args.plan:
+        return _plan(request, as_json=args.json)
     with open_progress(silent=args.json) as progress:
         result = run_optimize(request, progress)
     if args.json:
         files = [str(path) for path in result.report_files]
-        print(json.dumps({"bundle": str(result.bundle), "files": files, "report": result.report}))
+        told = {"bundle": str(result.bundle), "files": files, "report": result.report}
+        if args.explain:
+            told["steps"] = [str(explanation) for explanation in result.explanations]
+        print(json.dumps(told))
     else:
         print("\n".join(_summary(result)))
+        if args.explain:
+            print("\n".join(str(explanation) for explanation in result.explanations))
     return result.verdict.status.exit_code
+
+
+def _plan(request: OptimizeRequest, *, as_json: bool) -> int:
+    from edgewright.optimize.pipeline import plan_optimize
+    from edgewright.optimize.progress import open_progress
+
+    with open_progress(silent=as_json) as progress:
+        plan = plan_optimize(request, progress)
+    print(json.dumps(plan.values()) if as_json else "\n".join(plan.lines()))
+    return ExitCode.OK
 
 
 def _need_extra() -> None:
@@ -152,145 +142,6 @@ def _need_extra() -> None:
         if find_spec(package) is None:
             what = f"edgewright optimize needs {package}, which is not installed here"
             raise MissingExtraError(what, "optimize")
-
-
-def _values(args: argparse.Namespace) -> dict[str, Any]:
-    from edgewright.optimize.recipe import load_recipe
-
-    given = {key: getattr(args, key) for key in RECIPE_KEYS if getattr(args, key) is not None}
-    recipe = load_recipe(args.recipe, RECIPE_KEYS) if args.recipe is not None else {}
-    values = {**_DEFAULTS, **recipe, **given}
-    for key, flag in (("model", "MODEL"), ("output", "-o OUT.edge"), ("calibrate", "--calibrate SOURCE")):
-        if key not in values:
-            msg = f"{flag} is missing; see edgewright optimize --help for an example"
-            raise EdgewrightError(msg)
-    return values
-
-
-def _request(values: Mapping[str, Any]) -> OptimizeRequest:
-    from edgewright.optimize.calibrate import RangeMethod
-    from edgewright.optimize.contract import Contract
-    from edgewright.optimize.data.plan import DataChoice
-    from edgewright.optimize.pipeline import OptimizeRequest
-    from edgewright.optimize.recipe import recipe_values
-    from edgewright.optimize.sizes import parse_bytes
-    from edgewright.runtime.bench import settings_for
-
-    limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}
-    size = parse_bytes(str(values["max_size"])) if "max_size" in values else None
-    for key in (*sorted(_PATHS), *sorted(_NOT_RECORDED)):
-        _path(values.get(key))
-    return OptimizeRequest(
-        model=values["model"],
-        output=Path(values["output"]).expanduser(),
-        data=DataChoice(
-            calibrate=values["calibrate"],
-            calibrate_every=values.get("calibrate_every"),
-            labels=_path(values.get("labels")),
-            images=values.get("images"),
-            agree=values.get("agree"),
-        ),
-        weights=_path(values.get("weights")),
-        spec=_spec(values),
-        contract=Contract(**limits, max_size=size),
-        metric=_choice(values, "metric", ("ap50", "ap")),
-        method=RangeMethod(_choice(values, "method", [method.value for method in RangeMethod])),
-        timing=settings_for(values["runs"], _threads(values)),
-        keep_float=bool(values.get("keep_float")),
-        name=values.get("name"),
-        version=values["version"],
-        report=_path(values.get("report")),
-        recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
-    )
-
-
-def _spec(values: Mapping[str, Any]) -> ModelSpec | ClassifierOptions | None:
-    from edgewright.optimize.errors import SpecError
-    from edgewright.optimize.sources import load_spec
-
-    extra = sorted(_CLASSIFIER_KEYS & set(values))
-    if values.get("task") is None:
-        if extra:
-            msg = f"--{extra[0].replace('_', '-')} describes a classifier; add --task classify"
-            raise SpecError(msg)
-        return load_spec(Path(values["spec"])) if "spec" in values else None
-    if "spec" in values:
-        msg = "--task classify and --spec both say how the model is read; give one of the two"
-        raise SpecError(msg)
-    _choice(values, "task", ("classify",))
-    return _classifier(values)
-
-
-def _classifier(values: Mapping[str, Any]) -> ClassifierOptions:
-    from edgewright.bundle.manifest import ColorOrder, ResizeMode, ScoreActivation
-    from edgewright.optimize.sources.spec_file import load_labels
-    from edgewright.optimize.spec import ClassifierOptions
-
-    given: dict[str, Any] = {key: values[key] for key in ("scale", "crop_from", "top_k", "name") if key in values}
-    given |= {key: _triple(values, key) for key in ("mean", "std") if key in values}
-    for key, kind in (("resize", ResizeMode), ("color", ColorOrder), ("activation", ScoreActivation)):
-        if key in values:
-            given[key] = kind(_choice(values, key, [member.value for member in kind]))
-    if "class_names" in values:
-        given["labels"] = load_labels(Path(values["class_names"]))
-    if "size" in values:
-        given["size"] = _size(values["size"])
-    return ClassifierOptions(**given)
-
-
-def _choice(values: Mapping[str, Any], key: str, allowed: list[str] | tuple[str, ...]) -> str:
-    """The value of ``key``; argparse has checked flags already, a recipe's values come here unchecked."""
-    value: str = values[key]
-    if value not in allowed:
-        msg = f"--{key.replace('_', '-')} cannot be {value!r}; it may be {', '.join(allowed)}"
-        raise EdgewrightError(msg)
-    return value
-
-
-def _threads(values: Mapping[str, Any]) -> int:
-    try:
-        return threads_argument(str(values["threads"]))
-    except argparse.ArgumentTypeError as error:
-        msg = f"--threads: {error}"
-        raise EdgewrightError(msg) from error
-
-
-def _recorded(key: str, value: Any) -> Any:
-    return PurePath(value).name or value if key in _PATHS else value
-
-
-def _triple(values: Mapping[str, Any], key: str) -> tuple[float, float, float]:
-    numbers = values[key]
-    if len(numbers) != 3 or not all(isinstance(number, _NUMBER) for number in numbers):
-        msg = f"--{key} needs three numbers, one a channel, found {numbers}"
-        raise EdgewrightError(msg)
-    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        msg = f"--size cannot be {text!r}; write it as WIDTHxHEIGHT, for example 224x224"
-        raise EdgewrightError(msg)
-    return int(width), int(height)
-
-
-def _path(text: str | None) -> Path | None:
-    """A path as typed; one that no file system could hold is refused here, before any work."""
-    if text is None:
-        return None
-    try:
-        path = Path(text).expanduser()
-        path.lstat()
-    except FileNotFoundError:
-        return path
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, (NotADirectoryError, PermissionError)):
-            return path  # whoever opens it says so in its own words
-        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-        msg = f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}"
-        raise EdgewrightError(msg) from error
-    return path
 
 
 def _summary(result: OptimizeResult) -> Iterator[str]:

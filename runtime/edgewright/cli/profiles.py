@@ -45,9 +45,11 @@ def _lines(profile: DeviceProfile) -> list[str]:
     if profile.lineage:
         head.append(f"  extends {' -> '.join(profile.lineage)}")
     rows = []
-    for key, known in profile.known().items():
+    fields = profile.known()
+    width = max(len(key) for key in fields)
+    for key, known in fields.items():
         value = ", ".join(known.value) if isinstance(known.value, tuple) else known.value
-        rows.append(f"  {key:18} {value}  ({known.origin.value})")
+        rows.append(f"  {key:{width}} {value}  ({known.origin.value})")
     return head + rows
 
 

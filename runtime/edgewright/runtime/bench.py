@@ -25,7 +25,7 @@ from edgewright.bundle.arrays import npz_bytes
 from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
-from edgewright.runtime.bench_process import BenchError, BenchProcess
+from edgewright.runtime.bench_process import BenchError, BenchProcess, Started
 from edgewright.runtime.bench_ratio import MIN_PAIRS, Ratio, ratio_of
 from edgewright.runtime.machine import Machine, describe_machine, load_average
 from edgewright.runtime.session import pick_variant
@@ -98,6 +98,7 @@ class VariantTimes:
         processor_ms: Median processor time of a frame; less than the total when the machine was busy.
         frames: Frames timed.
         peak_memory_bytes: Most resident memory of its process; None where the system does not tell.
+        first_result_ms: From opening the bundle to the first decoded answer.
         totals_ms: Every timed frame's total, in order.
     """
 
@@ -106,6 +107,7 @@ class VariantTimes:
     processor_ms: float
     frames: int
     peak_memory_bytes: int | None
+    first_result_ms: float
     totals_ms: tuple[float, ...] = field(repr=False)
 
 
@@ -121,6 +123,7 @@ class Conditions:
         engine: Engine and version.
         frame_size: (width, height) of the first frame.
         pictures: How many different frames went round.
+        pinned: Numbers of the processors that every timing process kept to, empty where the system cannot pin.
     """
 
     machine: Machine
@@ -130,6 +133,7 @@ class Conditions:
     engine: str
     frame_size: tuple[int, int]
     pictures: int
+    pinned: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,8 +237,9 @@ def time_variants(
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as folder:
         frames_file = Path(folder) / "frames.npz"
         write_bytes(frames_file, npz_bytes({f"{index:06d}": frame for index, frame in enumerate(frames)}))
-        blocks, peaks = _take_turns(bundle, names, frames_file, settings, on_block)
-    times = tuple(_variant_times(name, blocks[name], peaks[name]) for name in names)
+        turns = _take_turns(bundle, names, frames_file, settings, on_block)
+    blocks = turns.blocks
+    times = tuple(_variant_times(name, turns) for name in names)
     reference = baseline or names[0]
     medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in names}
     ratios = tuple(ratio_of(reference, name, medians) for name in names if name != reference)
@@ -247,6 +252,7 @@ def time_variants(
         engine=_engine(),
         frame_size=(width, height),
         pictures=len(frames),
+        pinned=turns.started[names[0]].pinned,
     )
     return BenchReport(times, ratios, conditions)
 
@@ -260,7 +266,11 @@ def _check(settings: BenchSettings, frames: Sequence[NDArray[np.uint8]]) -> None
         raise BenchError(msg)
 
 
-_Blocks = dict[str, list[dict[str, list[float]]]]
+@dataclass(frozen=True, eq=False)
+class _Turns:
+    blocks: dict[str, list[dict[str, list[float]]]]
+    peaks: dict[str, int | None]
+    started: dict[str, Started]
 
 
 def _take_turns(
@@ -269,15 +279,16 @@ def _take_turns(
     frames_file: Path,
     settings: BenchSettings,
     on_block: Callable[[int, int], None] | None,
-) -> tuple[_Blocks, dict[str, int | None]]:
+) -> _Turns:
     processes: dict[str, BenchProcess] = {}
-    blocks: _Blocks = {name: [] for name in names}
+    started: dict[str, Started] = {}
+    blocks: dict[str, list[dict[str, list[float]]]] = {name: [] for name in names}
     with contextlib.ExitStack() as running:
         for name in names:
             process = BenchProcess(bundle, name, settings.threads, frames_file, settings.timeout_s)
             processes[name] = running.enter_context(process)
         for name in names:
-            processes[name].wait_ready()
+            started[name] = processes[name].wait_ready()
             if settings.warmup:
                 processes[name].run(settings.warmup)
         for turn in range(settings.blocks):
@@ -287,17 +298,19 @@ def _take_turns(
             if on_block is not None:
                 on_block(turn + 1, settings.blocks)
         peaks = {name: process.finish() for name, process in processes.items()}
-    return blocks, peaks
+    return _Turns(blocks, peaks, started)
 
 
-def _variant_times(name: str, blocks: Sequence[Mapping[str, Sequence[float]]], peak: int | None) -> VariantTimes:
+def _variant_times(name: str, turns: _Turns) -> VariantTimes:
+    blocks = turns.blocks[name]
     joined = {stage: [value for block in blocks for value in block[stage]] for stage in (*STAGES, "processor")}
     return VariantTimes(
         variant=name,
         stages={stage: _quantiles(joined[stage]) for stage in STAGES},
         processor_ms=statistics.median(joined["processor"]),
         frames=len(joined["total"]),
-        peak_memory_bytes=peak,
+        peak_memory_bytes=turns.peaks[name],
+        first_result_ms=turns.started[name].first_result_ms,
         totals_ms=tuple(round(value, 4) for value in joined["total"]),
     )
 

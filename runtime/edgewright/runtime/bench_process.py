@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgewright.runtime.errors import RuntimeFailure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["BenchError", "BenchProcess"]
+__all__ = ["BenchError", "BenchProcess", "Started"]
 
 _LAST_WORDS = 400
 _CHUNK = 1 << 16
@@ -25,6 +26,19 @@ _CHUNK = 1 << 16
 
 class BenchError(RuntimeFailure):
     """A variant cannot be timed: it is refused, or its process died or hung."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a process says once it is ready.
+
+    Attributes:
+        pinned: Numbers of the processors it keeps to, empty where the system cannot pin.
+        first_result_ms: From opening the bundle to the first decoded answer.
+    """
+
+    pinned: tuple[int, ...]
+    first_result_ms: float
 
 
 class BenchProcess:
@@ -52,13 +66,14 @@ class BenchProcess:
             stderr=self._errors,
         )
 
-    def wait_ready(self) -> None:
-        """Waits until the model is loaded.
+    def wait_ready(self) -> Started:
+        """Waits until the model is loaded and has answered once.
 
         Raises:
             BenchError: It cannot be.
         """
-        self._answer("ready")
+        ready = self._answer("ready")
+        return Started(tuple(ready["pinned"]), float(ready["first_result_ms"]))
 
     def run(self, frames: int) -> dict[str, list[float]]:
         """Lets it run so many frames.

@@ -1,7 +1,8 @@
 """The timed side of ``edgewright.runtime.bench``: one variant in a process of its own, told by lines what to do.
 
-Run as ``python -m edgewright.runtime.bench_worker BUNDLE VARIANT THREADS FRAMES.npz``. It answers on standard output,
-one JSON object a line: ``{"ready": ...}`` once, then ``{"block": ...}`` for every line ``run N`` on standard input,
+Run as ``python -m edgewright.runtime.bench_worker BUNDLE VARIANT THREADS FRAMES.npz``. It keeps to as many processors
+as it has threads, always the same. It answers on standard output, one JSON object a line: ``{"ready": {"pinned": [...],
+"first_result_ms": ...}}`` once, then ``{"block": ...}`` for every line ``run N`` on standard input,
 ``{"end": ...}`` when that closes. Whatever an engine prints goes to standard error.
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from edgewright.bundle.arrays import read_npz
 from edgewright.bundle.errors import EdgewrightError
 from edgewright.bundle.reader import open_bundle
-from edgewright.runtime.machine import peak_memory_bytes
+from edgewright.runtime.machine import peak_memory_bytes, pin_to_processors
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         arrays = read_npz(Path(frames_file).read_bytes(), frames_file)
         frames = [arrays[name] for name in sorted(arrays)]
+        pinned = pin_to_processors(int(threads))
+        started = time.perf_counter_ns()
         with open_bundle(Path(bundle)) as opened:
             session = open_session(opened, variant, int(threads))
+        session.infer(frames[0])
+        first = (time.perf_counter_ns() - started) * _MS_PER_NS
+        _say(answers, {"ready": {"pinned": pinned, "first_result_ms": first}})
         _serve(session, frames, answers)
     except EdgewrightError as error:
         _say(answers, {"error": str(error)})
@@ -64,7 +70,6 @@ def _own_stdout() -> TextIO:
 
 
 def _serve(session: Session, frames: Sequence[NDArray[np.uint8]], answers: TextIO) -> None:
-    _say(answers, {"ready": True})
     position = 0
     for line in sys.stdin:
         count = int(line.split()[1])

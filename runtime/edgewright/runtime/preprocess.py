@@ -2,8 +2,8 @@
 
 One way for every dtype: resize, split into planes, and map each of the 256 grey levels through a table per
 channel. The table holds the normalised value, or its integer code when the input tensor is quantized, so an
-integer network never sees a float pass. All buffers are allocated once (measured beside ``blobFromImage`` in
-``scripts/bench``).
+integer network never sees a float pass; one that takes the pixels as they are gets them without the table, too. All
+buffers are allocated once (measured beside ``blobFromImage`` in ``scripts/bench``).
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Preprocessor:
 
         Args:
             spec: The bundle's preprocessing.
-            tensor: The input it feeds; shape (1, 3, H, W) or (1, H, W, 3).
+            tensor: The input it feeds; shape (1, 3, H, W) or (1, H, W, 3). A ``color`` of its own, in ``extra``, goes
+                before that of the spec.
 
         Raises:
             ModelMismatchError: The tensor is not an image of the spec's size.
@@ -86,12 +87,21 @@ class Preprocessor:
                 f"({'NCHW' if channels_first else 'NHWC'}); correct width, height or layout in the model's spec"
             )
             raise ModelMismatchError(msg)
-        self._tables = _tables(spec, tensor)
+        self._color = _color(spec, tensor)
+        tables = _tables(spec, tensor)
+        self._tables = tables if self._color is spec.color else tables[::-1]
         self._channels_first = channels_first
-        self._fitted = np.full((spec.height, spec.width, _CHANNELS), spec.pad_value, np.uint8)
-        self._reordered = np.empty_like(self._fitted)
-        self._planes = [np.empty((spec.height, spec.width), np.uint8) for _ in range(_CHANNELS)]
+        self._order = (0, 1, 2) if self._color is ColorOrder.BGR else (2, 1, 0)
         self.buffer: NDArray[Any] = np.zeros(wanted, np.dtype(tensor.dtype))
+        self._raw = tensor.dtype == "uint8" and all((table == np.arange(_LEVELS)).all() for table in tables)
+        straight = self._raw and not channels_first and self._color is ColorOrder.BGR
+        # The tensor is the fitted frame where the network takes just that.
+        self._fitted = self.buffer[0] if straight else np.empty((spec.height, spec.width, _CHANNELS), np.uint8)
+        self._reordered = np.empty_like(self._fitted)
+        self._planes = [
+            self.buffer[0, self._order.index(k)] if self._raw and channels_first else np.empty(wanted[-2:], np.uint8)
+            for k in range(_CHANNELS)
+        ]
         self._interleaved_table = np.ascontiguousarray(np.stack(self._tables, axis=-1)[None])
 
     def __call__(self, image: NDArray[np.uint8]) -> tuple[NDArray[Any], Placement]:
@@ -148,16 +158,19 @@ class Preprocessor:
         return cut, Placement(scale_x, scale_y, -left * scale_x, -top * scale_y, width, height)
 
     def _normalise(self, fitted: NDArray[np.uint8]) -> None:
-        order = (0, 1, 2) if self._spec.color is ColorOrder.BGR else (2, 1, 0)
         if self._channels_first:
             cv2.split(fitted, self._planes)
-            for channel, source in enumerate(order):
-                cv2.LUT(self._planes[source], self._tables[channel], dst=self.buffer[0, channel])
+            if not self._raw:
+                for channel, source in enumerate(self._order):
+                    cv2.LUT(self._planes[source], self._tables[channel], dst=self.buffer[0, channel])
             return
-        if self._spec.color is ColorOrder.RGB:
-            cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=self._reordered)
-            fitted = self._reordered
-        cv2.LUT(fitted, self._interleaved_table, dst=self.buffer[0])
+        if self._color is ColorOrder.RGB:
+            reordered = self.buffer[0] if self._raw else self._reordered
+            fitted = np.asarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=reordered), np.uint8)
+        elif self._raw and fitted is not self._fitted:
+            np.copyto(self.buffer[0], fitted)
+        if not self._raw:
+            cv2.LUT(fitted, self._interleaved_table, dst=self.buffer[0])
 
 
 def _middle(length: int, wanted: float) -> tuple[int, int]:
@@ -173,6 +186,17 @@ def _resize(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint
     # Bilinear reads 2 x 2 pixels, so past 2:1 it skips some; the models here were trained with it all the same.
     cv2.resize(image, size, dst=out, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _color(spec: Preprocess, tensor: TensorSpec) -> ColorOrder:
+    """The order of the tensor's channels: its own, or what the bundle says for all."""
+    own = tensor.extra.get("color")
+    if own is None:
+        return spec.color
+    if own not in {order.value for order in ColorOrder}:
+        msg = f"input {tensor.name!r} has colour order {own!r}; this version knows RGB and BGR"
+        raise ModelMismatchError(msg)
+    return ColorOrder(own)
 
 
 def _tables(spec: Preprocess, tensor: TensorSpec) -> list[NDArray[Any]]:

@@ -1,8 +1,7 @@
-"""Pictures from folders and videos, and which of them serve what."""
+"""Pictures from folders and videos."""
 
 from __future__ import annotations
 
-import shutil
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-from tiny_models import spot_frame, write_clip, write_labels, write_photos
+from tiny_models import spot_frame, write_clip, write_photos
 
-from edgewright.bundle.manifest import Task
 from edgewright.optimize.data.digest import DatasetDigest, frame_digest
-from edgewright.optimize.data.plan import DataChoice, agreement_samples, calibration_samples, open_plan
-from edgewright.optimize.data.samples import fetch, hold_out, open_samples
-from edgewright.optimize.errors import DataError, LabelsError
+from edgewright.optimize.data.samples import fetch, open_samples
+from edgewright.optimize.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,13 +77,6 @@ def test_a_source_can_be_walked_again(clip: Path) -> None:
 def test_fetch(clip: Path) -> None:
     found = fetch(open_samples(f"{clip}#::2"), {4, 10})
     assert sorted(found) == [4, 10]
-
-
-def test_hold_out_shares_nothing(clip: Path) -> None:
-    most, rest = hold_out(open_samples(str(clip)))
-    first, second = ({sample.index for sample in part} for part in (most, rest))
-    assert (len(first), len(second), first & second) == (16, 8, set())
-    assert (most.estimate(), rest.estimate()) == (16, 8)
 
 
 def broken_video(tmp_path: Path) -> str:
@@ -161,63 +151,6 @@ def test_digests_tell_pictures_and_order_apart() -> None:
     assert digests[0] != digests[1]
 
 
-def plan_of(choice: DataChoice) -> tuple[list[int], list[int], list[str]]:
-    """Calibration frames, agreement frames, notes."""
-    notes: list[str] = []
-    plan = open_plan(choice, Task.DETECT, ("spot",))
-    calibrated = list(calibration_samples(plan, notes.append))
-    used = frozenset(digest for _, digest in calibrated)
-    agreed = [sample.index for sample in agreement_samples(plan, used, notes.append)]
-    return [sample.index for sample, _ in calibrated], agreed, [*plan.notes, *notes]
-
-
-def test_labelled_frames_are_left_out_of_both(clip: Path, tmp_path: Path) -> None:
-    labels = write_labels(tmp_path / "labels.json", range(0, 24, 4))
-    choice = DataChoice(f"{clip}#::2", labels=labels, images=str(clip), agree=f"{clip}#1::3")
-    calibrated, agreed, notes = plan_of(choice)
-    assert calibrated == [2, 6, 10, 14, 18, 22]
-    assert agreed == [1, 7, 13, 19]
-    assert sum("labelled ones" in note for note in notes) == 2
-    assert any("calibration used them" in note for note in notes)
-
-
-def test_the_same_pictures_for_both_are_refused(clip: Path) -> None:
-    with pytest.raises(DataError, match=r"were used for calibration .*#3::4"):
-        plan_of(DataChoice(f"{clip}#::2", agree=f"{clip}#::2"))
-
-
-def test_copies_under_other_names_are_known(tmp_path: Path) -> None:
-    photos = write_photos(tmp_path / "one", 4)
-    shutil.copytree(photos, tmp_path / "two")
-    with pytest.raises(DataError, match="4 of 4 agreement pictures"):
-        plan_of(DataChoice(str(photos), agree=str(tmp_path / "two")))
-
-
-def test_a_third_is_held_out_without_agreement_pictures(clip: Path) -> None:
-    calibrated, agreed, notes = plan_of(DataChoice(f"{clip}#::2"))
-    assert (len(calibrated), len(agreed)) == (8, 4)
-    assert not set(calibrated) & set(agreed)
-    assert any("held out" in note for note in notes)
-
-
-def test_a_plain_video_is_thinned(clip: Path) -> None:
-    calibrated, agreed, notes = plan_of(DataChoice(str(clip), agree=str(clip)))
-    assert calibrated == [0, 10, 20]
-    assert len(agreed) == 21
-    assert any("every 10th frame" in note for note in notes)
-
-
-def test_nothing_left_to_calibrate_on(clip: Path, tmp_path: Path) -> None:
-    labels = write_labels(tmp_path / "labels.json", range(0, 24, 4))
-    with pytest.raises(DataError, match="are labelled pictures too"):
-        plan_of(DataChoice(f"{clip}#::4", labels=labels, images=str(clip), agree=f"{clip}#1::4"))
-
-
-def test_images_without_labels(clip: Path) -> None:
-    with pytest.raises(LabelsError, match="needs --labels"):
-        plan_of(DataChoice(f"{clip}#::4", images=str(clip)))
-
-
 def test_grey_and_transparent_pictures_become_bgr(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "grey.png"), np.zeros((4, 6), np.uint8))
     assert cv2.imwrite(str(tmp_path / "alpha.png"), np.zeros((4, 6, 4), np.uint8))
@@ -227,8 +160,8 @@ def test_grey_and_transparent_pictures_become_bgr(tmp_path: Path) -> None:
 def test_a_video_tells_the_time_between_frames(clip: Path, tmp_path: Path) -> None:
     assert open_samples(f"{clip}#1::8").spacing_s == pytest.approx(0.1)
     slow = write_clip(tmp_path / "slow.avi", 4, rate=2)
-    most, rest = hold_out(open_samples(str(slow)))
-    assert most.spacing_s == rest.spacing_s == pytest.approx(0.5)
+    source = open_samples(str(slow))
+    assert source.spacing_s == source.part(lambda index: index > 1, "the rest").spacing_s == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -263,26 +196,3 @@ def test_a_video_cut_short_is_told(tmp_path: Path) -> None:
     intact = open_samples(str(whole))
     assert len(list(intact)) == 40
     assert intact.notes == []
-
-
-def test_copies_count_once(tmp_path: Path) -> None:
-    photos, agree, labelled = (
-        write_photos(tmp_path / name, 4, start=start) for name, start in zip("cal", (0, 10, 20), strict=True)
-    )
-    for folder in (photos, agree, labelled):
-        first = min(folder.iterdir())
-        shutil.copy(first, folder / "zz.png")
-    rows = "".join(f"{path.name},red\n" for path in sorted(labelled.iterdir()))
-    (tmp_path / "labels.csv").write_text(rows)
-    choice = DataChoice(str(photos), labels=tmp_path / "labels.csv", images=str(labelled), agree=str(agree))
-    notes: list[str] = []
-    plan = open_plan(choice, Task.CLASSIFY, ("red",))
-    assert len(list(calibration_samples(plan, notes.append))) == 4
-    assert len(list(agreement_samples(plan, frozenset(), notes.append))) == 4
-    assert len(list(plan.labelled(notes.append))) == 4
-    assert [note.split(" left out")[0] for note in notes] == [f"1 picture of {name}" for name in "cal"]
-
-
-def test_two_pictures_are_too_few_to_hold_one_out(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="give at least 3 pictures or --agree"):
-        open_plan(DataChoice(str(write_photos(tmp_path / "photos", 2))), Task.CLASSIFY, ())

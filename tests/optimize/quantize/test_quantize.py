@@ -11,7 +11,7 @@ import pytest
 from tiny_models import SIDE, classifier_onnx, detector_onnx, spot_frame
 
 from edgewright.bundle.manifest import Preprocess, ResizeMode
-from edgewright.optimize.calibrate import RangeCollector, RangeMethod
+from edgewright.optimize.calibration import RangeCollector, RangeMethod
 from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.evaluate.agreement import box_agreement

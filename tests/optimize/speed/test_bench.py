@@ -19,7 +19,7 @@ from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.speed import latency_of, measure_speed, speedup_of
 from edgewright.runtime import bench
 from edgewright.runtime.bench import BenchError, BenchSettings, bench_bundle, time_variants
-from edgewright.runtime.bench_process import BenchProcess
+from edgewright.runtime.bench_process import BenchProcess, Started
 from edgewright.runtime.bench_ratio import ratio_of
 from edgewright.runtime.errors import ModelMismatchError
 from edgewright.runtime.machine import describe_machine, load_average, peak_memory_bytes
@@ -59,6 +59,7 @@ def test_two_variants_take_turns(two_variants: Path) -> None:
         assert row.stages["total"].p50 >= 0.5 * parts
         assert row.peak_memory_bytes is not None
         assert row.peak_memory_bytes > 10_000_000
+        assert row.first_result_ms > 0
     ratio = report.ratio("twin")
     assert ratio is not None
     assert (ratio.baseline, ratio.pairs) == (NAME, 4)
@@ -87,8 +88,8 @@ class FakeProcess:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def wait_ready(self) -> None:
-        pass
+    def wait_ready(self) -> Started:
+        return Started((), 1.0)
 
     def finish(self) -> None:
         pass

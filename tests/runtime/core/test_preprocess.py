@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,6 +78,48 @@ def test_a_network_that_takes_plain_pixels_gets_them() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     out, _ = Preprocessor(pre, tensor(pre, Layout.NHWC, "uint8"))(image)
     np.testing.assert_array_equal(out[0], image)
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize("bundle", list(ColorOrder))
+@pytest.mark.parametrize("own", list(ColorOrder))
+@pytest.mark.parametrize("mode", list(ResizeMode))
+def test_a_tensor_may_have_a_colour_order_of_its_own(
+    layout: Layout, bundle: ColorOrder, own: ColorOrder, mode: ResizeMode
+) -> None:
+    pre = replace(spec(mode), color=bundle)
+    raw = replace(tensor(pre, layout, "uint8"), extra={"color": own.value})
+    image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    fit, bgr = (
+        Preprocessor(pre, raw),
+        Preprocessor(replace(pre, color=ColorOrder.BGR), tensor(pre, Layout.NHWC, "uint8")),
+    )
+    for frame in (image, image[:12, :16], image[::-1]):  # the second is of the network's size
+        wanted = bgr(frame)[0][0] if own is ColorOrder.BGR else bgr(frame)[0][0, ..., ::-1]
+        seen = fit(frame)[0][0]
+        np.testing.assert_array_equal(seen.transpose(1, 2, 0) if layout is Layout.NCHW else seen, wanted)
+
+
+def test_a_colour_order_of_its_own_keeps_each_channels_mean() -> None:
+    pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.RGB, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    plain, _ = Preprocessor(pre, tensor(pre))(image)
+    turned, _ = Preprocessor(pre, replace(tensor(pre), extra={"color": "BGR"}))(image)
+    np.testing.assert_array_equal(turned[:, ::-1], plain)
+
+
+def test_a_frame_of_the_networks_size_is_copied_not_kept() -> None:
+    pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.BGR)
+    image = np.zeros((5, 7, 3), np.uint8)
+    out, _ = Preprocessor(pre, tensor(pre, Layout.NHWC, "uint8"))(image)
+    image[...] = 9
+    assert not out.any()
+
+
+def test_an_unknown_colour_order_is_refused() -> None:
+    pre = spec(ResizeMode.STRETCH)
+    with pytest.raises(ModelMismatchError, match="YUV"):
+        Preprocessor(pre, replace(tensor(pre), extra={"color": "YUV"}))
 
 
 def test_letterbox_keeps_the_shape_and_pads_with_grey() -> None:

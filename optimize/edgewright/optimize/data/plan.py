@@ -1,17 +1,24 @@
-"""Which pictures serve which purpose, so that nothing is judged on what it was calibrated on.
+"""Which pictures serve which purpose, so that nothing is chosen or judged on what it was made from.
 
-Three disjoint roles: *calibration* sets the integer ranges, *labelled* pictures give accuracy, *agreement* pictures
-compare INT8 with float. A picture is known by its pixels, whatever it is called:
+Four disjoint roles: *calibration* pictures set the integer ranges, *selection* pictures choose among candidates,
+*labelled* pictures give accuracy, and *agreement* pictures compare the outcome with float for the report.
 
-- A labelled picture is left out of calibration and agreement, with a note.
-- A calibration picture is left out of agreement, with a note; when that would take most of them, it is an error.
-- The same picture twice counts once, with a note: a copy is no further evidence.
-- Without agreement pictures, the labelled ones serve; without those either, every third calibration picture does.
+- Sources that the user names for calibration, selection and agreement must not share a picture: the same file (links
+  followed), or the same frame of the same film, named for two roles is an error that names it, before any work.
+- Beyond that a picture is known by its pixels, whatever it is called. A labelled picture is left out of the other
+  roles, and what calibration or selection used is left out of the roles after it, each with a note: a film of a still
+  scene repeats itself, and that is no error. When it would take most of a role's pictures, it is: then somebody copied
+  a folder.
+- The same picture twice in one role counts once, with a note: a copy is no further evidence.
+- Without ``--select`` a third of the calibration source is held out for selection. Without agreement pictures the
+  labelled ones serve; without those either, another third is held out for them. How a source is shared out, and why a
+  film is cut into stretches for it, is told in ``edgewright.optimize.data.share``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.manifest import Task
@@ -23,21 +30,31 @@ from edgewright.optimize.data.labels import (
     load_box_labels,
     load_class_labels,
 )
-from edgewright.optimize.data.samples import hold_out, open_samples
+from edgewright.optimize.data.samples import open_samples
+from edgewright.optimize.data.share import GAP_S, draw, share_out
+from edgewright.optimize.data.sift import CALIBRATED, LABELLED, SELECTED, pictures, sifted
 from edgewright.optimize.errors import DataError, LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgewright.optimize.data.labels import LabelledFrame
     from edgewright.optimize.data.samples import Sample, SampleSource
 
-__all__ = ["DEFAULT_EVERY", "DataChoice", "DataPlan", "agreement_samples", "calibration_samples", "open_plan"]
+__all__ = [
+    "DEFAULT_EVERY",
+    "DataChoice",
+    "DataPlan",
+    "agreement_samples",
+    "calibration_samples",
+    "open_plan",
+    "selection_samples",
+]
 
-#: A video without a slice is calibrated on every so manieth frame: neighbours add nothing.
+#: A video without a slice is calibrated and selected on every so manieth frame: neighbours add nothing.
 DEFAULT_EVERY = 10
-_HELD_OUT = 3  # every third is
+_WORDS = {"c": "the part for calibration", "s": "the part for selection", "a": "the part for agreement"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,9 @@ class DataChoice:
         labels: Label file or folder.
         images: Source of the labelled pictures; None takes the folder of ``labels``.
         agree: Source of agreement pictures.
+        select: Source of selection pictures; None holds some calibration pictures out for them.
+        limit: At most so many calibration pictures, drawn at random; what is held out of them is drawn likewise.
+        seed: Of that draw.
     """
 
     calibrate: str
@@ -57,6 +77,9 @@ class DataChoice:
     labels: Path | None = None
     images: str | None = None
     agree: str | None = None
+    select: str | None = None
+    limit: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +88,7 @@ class DataPlan:
 
     Attributes:
         calibration: Pictures that set the ranges.
+        selection: Pictures to choose among candidates on.
         agreement: Pictures to compare on; None means the labelled ones.
         labels: What is labelled, or None.
         images: Where the labelled pictures are.
@@ -73,6 +97,7 @@ class DataPlan:
     """
 
     calibration: SampleSource
+    selection: SampleSource
     agreement: SampleSource | None
     labels: BoxLabels | ClassLabels | None
     images: SampleSource | None
@@ -81,7 +106,7 @@ class DataPlan:
 
     def oddities(self) -> tuple[str, ...]:
         """What walking the sources brought to light."""
-        sources = (self.calibration, self.agreement, self.images)
+        sources = (self.calibration, self.selection, self.agreement, self.images)
         return tuple(dict.fromkeys(note for source in sources if source is not None for note in source.notes))
 
     def labelled(self, note: Callable[[str], None] = lambda _text: None) -> Iterator[tuple[Sample, LabelledFrame]]:
@@ -97,7 +122,7 @@ class DataPlan:
             seen.add(digest)
             yield sample, frame
         if copies:
-            note(f"{_pictures(copies)} of {self.images.title} left out of the labelled ones: copies of others")
+            note(f"{pictures(copies)} of {self.images.title} left out of the labelled ones: copies of others")
 
 
 def open_plan(choice: DataChoice, task: Task, names: Sequence[str]) -> DataPlan:
@@ -112,36 +137,85 @@ def open_plan(choice: DataChoice, task: Task, names: Sequence[str]) -> DataPlan:
         DataError: A source cannot be used.
         LabelsError: The labels cannot, or belong to other pictures.
     """
-    calibration, notes = _calibration_source(choice)
+    named, notes = _named_sources(choice)
+    _refuse_overlap(named)
     labels, images = _labelled(choice, task, names)
     reserved: frozenset[bytes] = frozenset()
     if labels is not None and images is not None:
         reserved = frozenset(frame_digest(sample.image) for sample, _ in labelled_samples(labels, images))
-    agreement = open_samples(choice.agree) if choice.agree is not None else None
-    if agreement is None and labels is None:
-        if (calibration.estimate() or _HELD_OUT) < _HELD_OUT:
-            msg = f"{calibration.expression} holds too few pictures to hold some out; give at least {_HELD_OUT} pictures or --agree"
-            raise DataError(msg)
-        calibration, agreement = hold_out(calibration)
-        notes.append("no --agree and no --labels: every third calibration picture was held out to measure agreement")
-    films = {source.title for source in (images, agreement) if source is not None and _is_film(source)}
+    parts, told = _share(named, labelled=labels is not None)
+    notes += told
+    if choice.limit is not None:
+        held_out = {role: source for role, source in parts.items() if role == "c" or role not in named}
+        parts |= {role: draw(source, choice.limit, choice.seed) for role, source in held_out.items()}
+    selection, agreement = parts["s"], parts.get("a")
+    films = {source.title for source in (images, selection, agreement) if source is not None and _is_film(source)}
     notes += [
         f"the names in {title} carry running numbers, so its pictures count as a film's: neighbours are taken together"
         for title in sorted(films)
     ]
-    return DataPlan(calibration, agreement, labels, images, reserved, tuple(notes))
+    return DataPlan(parts["c"], selection, agreement, labels, images, reserved, tuple(notes))
+
+
+def _named_sources(choice: DataChoice) -> tuple[dict[str, SampleSource], list[str]]:
+    """What the user named, by the letter of its role, and notes."""
+    calibration, notes = _thinned(choice.calibrate, choice.calibrate_every, "calibration", "--calibrate-every")
+    named = {"c": calibration}
+    if choice.select is not None:
+        named["s"], told = _thinned(choice.select, None, "selection", "CLIP#::5")
+        notes += told
+    if choice.agree is not None:
+        named["a"] = open_samples(choice.agree)
+    return named, notes
+
+
+def _thinned(expression: str, every: int | None, role: str, option: str) -> tuple[SampleSource, list[str]]:
+    source = open_samples(expression, every)
+    if source.consecutive and every is None and source.expression == str(source.path):
+        note = f"{role} takes every {DEFAULT_EVERY}th frame of the video (say {option} for another step)"
+        return open_samples(expression, DEFAULT_EVERY), [note]
+    return source, []
+
+
+_FLAGS = {"c": "--calibrate", "s": "--select", "a": "--agree"}
+
+
+def _refuse_overlap(named: Mapping[str, SampleSource]) -> None:
+    for first, second in combinations(named, 2):
+        shared = named[first].common(named[second])
+        if shared is not None:
+            film = f"{named[first].path.name}" if named[first].consecutive else "clip.avi"
+            msg = (
+                f"{_FLAGS[first]} {named[first].expression} and {_FLAGS[second]} {named[second].expression} share "
+                f"pictures, {shared} for one; what chooses or judges must not have seen them: give other pictures, "
+                f"or slices that never meet, for example {film}#1::8, {film}#5::8 and {film}#3::4"
+            )
+            raise DataError(msg)
+
+
+def _share(named: Mapping[str, SampleSource], *, labelled: bool) -> tuple[dict[str, SampleSource], list[str]]:
+    """A source for every role that needs one: named, or held out of the calibration source."""
+    missing = [role for role in ("s", "a") if role not in named and not (role == "a" and labelled)]
+    if not missing:
+        return dict(named), []
+    turns = {("s",): "ccs", ("a",): "cca", ("s", "a"): "csa"}[tuple(missing)]
+    whole = named["c"]
+    count = whole.estimate()
+    if count is not None and count < len(turns):
+        flags = " and ".join(_FLAGS[role] for role in missing)
+        msg = f"{whole.expression} holds too few pictures to hold some out; give at least {len(turns)} pictures or {flags}"
+        raise DataError(msg)
+    parts = {**named, **share_out(whole, turns, _WORDS)}
+    how = "every third calibration picture was"
+    if whole.spacing_s is not None:
+        how = f"a third of the calibration film was, in stretches with gaps of up to {GAP_S:g} s,"
+    reasons = {"s": f"no --select: {how} held out to choose among candidates"}
+    reasons["a"] = f"no --agree and no --labels: {how} held out to measure agreement"
+    return parts, [reasons[role] for role in missing]
 
 
 def _is_film(source: SampleSource) -> bool:
     return source.spacing_s is not None and not source.consecutive
-
-
-def _calibration_source(choice: DataChoice) -> tuple[SampleSource, list[str]]:
-    source = open_samples(choice.calibrate, choice.calibrate_every)
-    if source.consecutive and choice.calibrate_every is None and source.expression == str(source.path):
-        note = f"calibration takes every {DEFAULT_EVERY}th frame of the video (say --calibrate-every for another step)"
-        return open_samples(choice.calibrate, DEFAULT_EVERY), [note]
-    return source, []
 
 
 def _labelled(
@@ -173,67 +247,49 @@ def calibration_samples(plan: DataPlan, note: Callable[[str], None]) -> Iterator
     Raises:
         DataError: All of them are labelled pictures.
     """
-    left_out, copies = 0, 0
-    seen = set[bytes]()
-    for sample in plan.calibration:
-        digest = frame_digest(sample.image)
-        if digest in plan.reserved or digest in seen:
-            left_out += digest in plan.reserved
-            copies += digest in seen
-            continue
-        seen.add(digest)
-        yield sample, digest
-    if not seen:
-        msg = f"all {left_out} calibration pictures of {plan.calibration.expression} are labelled pictures too; name others"
-        raise DataError(msg)
-    if left_out:
-        note(f"{_pictures(left_out)} of {plan.calibration.title} left out of calibration: they are labelled ones")
-    if copies:
-        note(f"{_pictures(copies)} of {plan.calibration.title} left out of calibration: copies of others")
+    yield from sifted(plan.calibration, "calibration", {LABELLED: plan.reserved}, note)
 
 
-def agreement_samples(plan: DataPlan, calibrated: frozenset[bytes], note: Callable[[str], None]) -> Iterator[Sample]:
-    """The agreement pictures, without those that calibration or labels used.
+def selection_samples(
+    plan: DataPlan, note: Callable[[str], None], calibrated: frozenset[bytes] = frozenset()
+) -> Iterator[tuple[Sample, bytes]]:
+    """The selection pictures with their digests, without those that calibration or labels used.
+
+    Args:
+        plan: Of this run.
+        note: Told how many were left out.
+        calibrated: Digests of the calibration pictures.
+
+    Raises:
+        DataError: Most of them were used for calibration, or nothing is left.
+    """
+    used = {LABELLED: plan.reserved, CALIBRATED: calibrated}
+    yield from sifted(plan.selection, "selection", used, note)
+
+
+def agreement_samples(
+    plan: DataPlan,
+    calibrated: frozenset[bytes],
+    note: Callable[[str], None],
+    selected: frozenset[bytes] = frozenset(),
+) -> Iterator[Sample]:
+    """The agreement pictures, without those that calibration, selection or labels used.
 
     Args:
         plan: Of this run, with ``agreement`` set.
         calibrated: Digests of the calibration pictures.
         note: Told how many were left out.
+        selected: Digests of the selection pictures.
 
     Raises:
-        DataError: Most of them were used for calibration, or nothing is left.
+        DataError: Most of them were used before, or nothing is left.
     """
     if plan.agreement is None:
         return
-    seen, copies, overlapping, labelled = set[bytes](), 0, 0, 0
-    example = ""
-    for sample in plan.agreement:
-        digest = frame_digest(sample.image)
-        if digest in plan.reserved:
-            labelled += 1
-        elif digest in calibrated:
-            overlapping += 1
-            example = example or sample.name
-        elif digest in seen:
-            copies += 1
-        else:
-            seen.add(digest)
-            yield sample
-    kept = len(seen)
-    if overlapping > kept or not kept:
-        msg = (
-            f"{overlapping} of {overlapping + kept} agreement pictures of {plan.agreement.expression} were used for "
-            f"calibration (such as {example or 'none'}) and {labelled} are labelled ones; judge on other pictures, "
-            "for example by slices such as clip.avi#1::8 and clip.avi#3::4"
-        )
-        raise DataError(msg)
-    if overlapping:
-        note(f"{_pictures(overlapping)} of {plan.agreement.title} left out of agreement: calibration used them")
-    if labelled:
-        note(f"{_pictures(labelled)} of {plan.agreement.title} left out of agreement: they are labelled ones")
-    if copies:
-        note(f"{_pictures(copies)} of {plan.agreement.title} left out of agreement: copies of others")
-
-
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count} pictures"
+    used = {
+        LABELLED: plan.reserved,
+        CALIBRATED: calibrated,
+        SELECTED: selected,
+    }
+    for sample, _ in sifted(plan.agreement, "agreement", used, note):
+        yield sample

@@ -31,7 +31,6 @@ __all__ = [
     "Sample",
     "SampleSource",
     "fetch",
-    "hold_out",
     "open_samples",
     "picture_files",
 ]
@@ -57,47 +56,25 @@ class _Folder(SampleSource):
         if _run_on(self._files):
             self.spacing_s = 1.0 / _GUESSED_RATE
 
-    def estimate(self) -> int | None:
-        return sum(self._chosen.takes(index) for index in range(len(self._files)))
+    def common(self, other: SampleSource) -> str | None:
+        if not isinstance(other, _Folder):
+            return None
+        theirs = other.identities()
+        return next((name for identity, name in self.identities().items() if identity in theirs), None)
+
+    def identities(self) -> dict[tuple[int, int], str]:
+        """Device and inode of each file that the slice takes, so that links to one file are one picture."""
+        taken = [index for index in range(len(self._files)) if self.slice.takes(index)]
+        found = [self._files[index].stat() for index in taken]
+        return {(row.st_dev, row.st_ino): self.names[index] for row, index in zip(found, taken, strict=True)}
+
+    def _length(self) -> int | None:
+        return len(self._files)
 
     def _walk(self) -> Iterator[Sample]:
         for index, file in enumerate(self._files):
-            if self._chosen.takes(index):
+            if self._takes(index):
                 yield Sample(index, self.names[index], _read_picture(file))
-
-
-class _Part(SampleSource):
-    """Every so manieth sample of a source, or all the others."""
-
-    def __init__(self, whole: SampleSource, every: int, *, inside: bool) -> None:
-        part = f"every {every}rd" if inside else f"all but every {every}rd"
-        super().__init__(f"{whole.expression} ({part} picture)", whole.path, Slice())
-        self.consecutive, self.spacing_s, self.notes = whole.consecutive, whole.spacing_s, whole.notes
-        self._whole, self._every, self._inside = whole, every, inside
-
-    def estimate(self) -> int | None:
-        total = self._whole.estimate()
-        if total is None:
-            return None
-        return total // self._every if self._inside else total - total // self._every
-
-    def _walk(self) -> Iterator[Sample]:
-        for position, sample in enumerate(self._whole):
-            if (position % self._every == self._every - 1) is self._inside:
-                yield sample
-
-
-def hold_out(source: SampleSource, every: int = 3) -> tuple[SampleSource, SampleSource]:
-    """Splits a source in two parts without a common picture.
-
-    Args:
-        source: To be split.
-        every: The second part gets every so manieth sample.
-
-    Returns:
-        The larger part and the smaller one.
-    """
-    return _Part(source, every, inside=False), _Part(source, every, inside=True)
 
 
 def fetch(source: SampleSource, indices: Collection[int]) -> dict[int, Sample]:

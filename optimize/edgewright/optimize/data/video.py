@@ -43,10 +43,18 @@ class VideoSource(SampleSource):
             capture.release()
         self.spacing_s = 1.0 / (rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE)
 
-    def estimate(self) -> int | None:
-        """As far as the header tells; see ``SampleSource``."""
-        frames = self._announced
-        return sum(self._chosen.takes(index) for index in range(frames)) if 0 < frames < _MOST_FRAMES else None
+    def common(self, other: SampleSource) -> str | None:
+        """See ``SampleSource``; frames are known by their number."""
+        if not isinstance(other, VideoSource) or not self.path.samefile(other.path):
+            return None
+        index = self.slice.meets(other.slice, self._length())
+        return None if index is None else self._name(index)
+
+    def _length(self) -> int | None:
+        return self._announced if 0 < self._announced < _MOST_FRAMES else None
+
+    def _name(self, index: int) -> str:
+        return f"{self.path.name} frame {index}"
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
@@ -66,16 +74,16 @@ class VideoSource(SampleSource):
     def _frames(self, capture: cv2.VideoCapture) -> Iterator[Sample]:
         index = -1
         # grab() decodes without converting: frames that the slice leaves out cost little.
-        while not self._chosen.past(index + 1) and capture.grab():
+        while not self.slice.past(index + 1) and capture.grab():
             index += 1
-            if not self._chosen.takes(index):
+            if not self._takes(index):
                 continue
             good, image = capture.retrieve()
             if not good or image is None:
                 msg = f"{self.path}: frame {index} does not decode; cut the clip before it or leave it out by a slice"
                 raise DataError(msg)
-            yield Sample(index, f"{self.path.name} frame {index}", np.asarray(image, np.uint8))
-        if index >= 0 and not self._chosen.past(index + 1):
+            yield Sample(index, self._name(index), np.asarray(image, np.uint8))
+        if index >= 0 and not self.slice.past(index + 1):
             self._compare(index + 1)
         if index < 0:
             msg = f"{self.path} opens as a video but no frame of it decodes; convert it, for example to H.264 in MP4"

@@ -9,12 +9,14 @@ import numpy as np
 
 from edgewright.optimize.contract import Measured
 from edgewright.optimize.evaluate.intervals import measured_mean, measured_share, paired_difference, wilson
+from edgewright.optimize.evaluate.mcnemar import mcnemar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from edgewright.optimize.evaluate.mcnemar import McNemar
     from edgewright.runtime.types import Classification
 
 __all__ = ["AccuracyPair", "compare_accuracy"]
@@ -29,12 +31,14 @@ class AccuracyPair:
         int8: Of the INT8 model.
         drop: Float minus INT8, with the paired interval.
         frames: How many pictures.
+        mcnemar: The test of whether the two differ at all; it knows nothing of neighbouring frames.
     """
 
     float_: Measured
     int8: Measured
     drop: Measured
     frames: int
+    mcnemar: McNemar
 
 
 def compare_accuracy(
@@ -57,7 +61,8 @@ def compare_accuracy(
         apart = measured_mean(right_float.astype(np.float64) - right_int8, block=block)
         low, high = min(low, apart.low), max(high, apart.high)
     drop = Measured(value, min(low, value), max(high, value), len(truth))
-    return AccuracyPair(_accuracy(right_float, block), _accuracy(right_int8, block), drop, len(truth))
+    test = mcnemar(right_float, right_int8)
+    return AccuracyPair(_accuracy(right_float, block), _accuracy(right_int8, block), drop, len(truth), test)
 
 
 def _right(truth: Sequence[int], seen: Sequence[Classification]) -> NDArray[np.bool_]:

@@ -167,7 +167,7 @@ def box_agreement(
     agreement_ap = None
     if share is not None:
         truth = [as_truth(seen, threshold) for seen in float_]
-        agreement_ap = compare_precision(truth, float_, int8, block=block).int8.ap50
+        agreement_ap = compare_precision(truth, float_, int8, block=block, replicates=0).int8.ap50
     return BoxAgreement(
         kept=share,
         float_boxes=int(totals.sum()),

@@ -1,4 +1,6 @@
-"""Average precision against labelled boxes, by pycocotools, with a paired jackknife over frames.
+"""Average precision against labelled boxes, by pycocotools, with paired intervals over frames.
+
+The interval that a verdict rests on is MARK
 
 Two traps of pycocotools are met here: it overwrites ``ignore`` with ``iscrowd`` (people marked "do not count" would
 count as misses, so ``iscrowd`` is set from ``ignore`` before it looks), and it talks on standard output.
@@ -17,6 +19,8 @@ import numpy as np
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.contract import Measured
+from edgewright.optimize.evaluate.bootstrap import REPLICATES, draws, expanded_percentiles
+from edgewright.optimize.evaluate.curves import Curves
 from edgewright.optimize.evaluate.intervals import groups_of, half_width, rule_of_three
 
 if TYPE_CHECKING:
@@ -77,18 +81,27 @@ class PrecisionPair:
     Attributes:
         float_: Of the float model.
         int8: Of the INT8 model.
-        drop: Float minus INT8, from leaving out the same frames of both (0..1, negative when INT8 is better).
+        drop: Float minus INT8 on the same frames (0..1, negative when INT8 is better); the interval for verdicts.
         frames: How many.
+        jackknife: The drop with the jackknife's interval, None where there are too few frames for one.
+        bootstrap: The drop with the paired block bootstrap's interval, likewise.
     """
 
     float_: AveragePrecision
     int8: AveragePrecision
     drop: AveragePrecision
     frames: int
+    jackknife: AveragePrecision | None = None
+    bootstrap: AveragePrecision | None = None
 
 
 def compare_precision(
-    truth: Sequence[GroundTruth], float_: Sequence[Detections], int8: Sequence[Detections], *, block: int = 1
+    truth: Sequence[GroundTruth],
+    float_: Sequence[Detections],
+    int8: Sequence[Detections],
+    *,
+    block: int = 1,
+    replicates: int = REPLICATES,
 ) -> PrecisionPair:
     """AP of two models on the same labelled frames.
 
@@ -97,6 +110,7 @@ def compare_precision(
         float_: What the float model saw at a low score threshold, in the same order.
         int8: The same of the INT8 model.
         block: Consecutive frames that are left out together; 1 for unrelated ones.
+        replicates: Of the bootstrap; 0 does without.
 
     Returns:
         Both, and the paired drop. With fewer than ``MIN_CURVE_BLOCKS`` blocks every interval is the whole range.
@@ -105,33 +119,56 @@ def compare_precision(
         MissingExtraError: pycocotools is not installed.
     """
     groups = groups_of(len(truth), block)
-    sides = [_jackknife(_Evaluation(truth, seen), groups) for seen in (float_, int8)]
-    rows = [*sides, sides[0] - sides[1]]
-    figures = [_summary(row, len(truth), lowest) for row, lowest in zip(rows, (0.0, 0.0, -1.0), strict=True)]
-    return PrecisionPair(figures[0], figures[1], figures[2], len(truth))
+    evaluations = [_Evaluation(truth, seen) for seen in (float_, int8)]
+    curves = [evaluation.curves(groups) for evaluation in evaluations]
+    points = np.array([evaluation.precision() for evaluation in evaluations])
+    count = int(groups[-1]) + 1
+    left_out = [model.precision(1.0 - np.eye(count)) if count > 1 else None for model in curves]
+    frames = len(truth)
+    single = [_summary(point, rest, frames, 0.0) for point, rest in zip(points, left_out, strict=True)]
+    if count < MIN_CURVE_BLOCKS or left_out[0] is None or left_out[1] is None:
+        return PrecisionPair(single[0], single[1], _summary(points[0] - points[1], None, frames, -1.0), frames)
+    jackknife = _summary(points[0] - points[1], left_out[0] - left_out[1], frames, -1.0)
+    if not replicates:
+        return PrecisionPair(single[0], single[1], jackknife, frames, jackknife)
+    weights = draws(count, replicates)
+    drawn = curves[0].precision(weights) - curves[1].precision(weights)
+    bootstrap = _drawn_summary(points[0] - points[1], drawn, frames, count)
+    return PrecisionPair(single[0], single[1], jackknife, frames, jackknife, bootstrap)
 
 
-def _jackknife(evaluation: _Evaluation, groups: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Both figures on all frames, then without each group: (1 + groups, 2)."""
-    without = [evaluation.precision(groups != group) for group in range(groups[-1] + 1)]
-    return np.array([evaluation.precision(groups >= 0), *without])
-
-
-def _summary(rows: NDArray[np.float64], frames: int, lowest: float) -> AveragePrecision:
-    figures = [_measured(float(rows[0, k]), rows[1:, k], frames, lowest) for k in range(2)]
+def _summary(
+    point: NDArray[np.float64], left_out: NDArray[np.float64] | None, frames: int, lowest: float
+) -> AveragePrecision:
+    figures = [
+        _measured(float(point[k]), None if left_out is None else left_out[:, k], frames, lowest) for k in range(2)
+    ]
     return AveragePrecision(*figures)
 
 
-def _measured(value: float, left_out: NDArray[np.float64], frames: int, lowest: float) -> Measured:
-    if len(left_out) < MIN_CURVE_BLOCKS or np.isnan(left_out).any():
+def _measured(value: float, left_out: NDArray[np.float64] | None, frames: int, lowest: float) -> Measured:
+    if left_out is None or len(left_out) < MIN_CURVE_BLOCKS or np.isnan(left_out).any():
         return Measured(value, lowest, 1.0, frames)
     # Where nothing changes whatever is left out, the frames not seen may still differ.
     half = half_width(left_out) or rule_of_three(len(left_out))
     return Measured(value, max(value - half, lowest), min(value + half, 1.0), frames)
 
 
+def _drawn_summary(
+    point: NDArray[np.float64], drawn: NDArray[np.float64], frames: int, groups: int
+) -> AveragePrecision:
+    figures = []
+    for k in range(2):
+        low, high = expanded_percentiles(drawn[:, k], groups)
+        if low == high:
+            low, high = point[k] - rule_of_three(groups), point[k] + rule_of_three(groups)
+        value = float(point[k])
+        figures.append(Measured(value, max(min(low, value), -1.0), min(max(high, value), 1.0), frames))
+    return AveragePrecision(*figures)
+
+
 class _Evaluation:
-    """Per-frame matches computed once; ``precision`` accumulates any part of the frames."""
+    """Per-frame matches, by pycocotools."""
 
     def __init__(self, truth: Sequence[GroundTruth], seen: Sequence[Detections]) -> None:
         coco, coco_eval = _pycocotools()
@@ -151,15 +188,16 @@ class _Evaluation:
         for position, match in enumerate(self._eval.evalImgs):
             self._matches[divmod(position, len(truth))] = match
 
-    def precision(self, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """AP at IoU 0.5 and AP over IoU 0.5 to 0.95 on the frames ``kept``; NaN when nothing is labelled there."""
-        self._eval.evalImgs = [
-            match if keep else None for row in self._matches for match, keep in zip(row, kept, strict=True)
-        ]
+    def precision(self) -> NDArray[np.float64]:
+        """AP at IoU 0.5 and AP over IoU 0.5 to 0.95 on all frames, as pycocotools sums it up; NaN without labels."""
         with contextlib.redirect_stdout(io.StringIO()):
             self._eval.accumulate()
         precision = self._eval.eval["precision"][:, :, :, 0, 0]
         return np.array([_mean_defined(precision[:1]), _mean_defined(precision)])
+
+    def curves(self, groups: NDArray[np.intp]) -> Curves:
+        """The same for any weighting of groups of frames."""
+        return Curves(self._matches, groups)
 
 
 def _mean_defined(precision: NDArray[np.float64]) -> float:

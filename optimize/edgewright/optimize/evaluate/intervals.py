@@ -19,11 +19,15 @@ import numpy as np
 from edgewright.optimize.contract import Measured
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = [
     "CONFIDENCE",
     "MIN_BLOCKS",
+    "SPAN_S",
+    "block_of",
     "clopper_pearson",
     "groups_of",
     "half_width",
@@ -38,6 +42,9 @@ __all__ = [
 CONFIDENCE = 0.95
 #: With fewer blocks nothing is known of the spread between them; the interval is then the whole range.
 MIN_BLOCKS = 8
+SPAN_S = 2.0
+"""Frames of a film so near in time show the same scene."""
+_ROUNDING_S = 1e-6
 _Z = 1.959963984540054
 # More groups than this make no interval better, only slower.
 _MOST_GROUPS = 200
@@ -80,6 +87,22 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
     centre = (share + _Z**2 / (2 * total)) / scale
     half = _Z * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2)) / scale
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def block_of(indices: Sequence[int], spacing_s: float | None) -> int:
+    """How many consecutive pictures belong together: as many as ever lie within ``SPAN_S`` seconds.
+
+    Args:
+        indices: ``Sample.index`` of the pictures in order.
+        spacing_s: Seconds from one index to the next, None for unrelated pictures.
+
+    Returns:
+        1 for unrelated pictures.
+    """
+    if spacing_s is None or not indices:
+        return 1
+    times = np.array(indices) * spacing_s
+    return int((np.searchsorted(times, times + SPAN_S - _ROUNDING_S) - np.arange(len(times))).max())
 
 
 def groups_of(count: int, block: int) -> NDArray[np.intp]:

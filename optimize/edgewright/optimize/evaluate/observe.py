@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgewright.bundle.manifest import SsdDecode
 from edgewright.optimize.data.digest import DatasetDigest, frame_digest
+from edgewright.optimize.evaluate.intervals import block_of
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ __all__ = ["CURVE_THRESHOLD", "Observation", "Seen", "SessionPair", "observe", "
 
 #: AP needs the weak boxes as well: the whole score list, nearly.
 CURVE_THRESHOLD = 0.01
-# Frames so near in time show the same scene.
-_SPAN_S = 2.0
-_ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +80,7 @@ class Observation:
     @property
     def block(self) -> int:
         """Pictures that intervals must take together: as many as ever lie within two seconds."""
-        if self.spacing_s is None or not self.seen:
-            return 1
-        times = np.array([row.index for row in self.seen]) * self.spacing_s
-        return int((np.searchsorted(times, times + _SPAN_S - _ROUNDING_S) - np.arange(len(times))).max())
+        return block_of([row.index for row in self.seen], self.spacing_s)
 
 
 def open_pair(bundle: Bundle, float_: str, int8: str, threads: int) -> SessionPair:

@@ -25,6 +25,7 @@ from edgewright.runtime.types import Classification, Detections
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgewright.optimize.evaluate.coco import PrecisionPair
     from edgewright.optimize.evaluate.observe import Observation
 
 __all__ = ["FLOAT", "INT8", "METRICS", "Quality", "agreement_quality", "labelled_quality"]
@@ -86,9 +87,20 @@ def labelled_quality(
         "boxes": sum(int((~frame.ignore).sum()) for frame in boxes),
         "ignored": sum(int(frame.ignore.sum()) for frame in boxes),
         "headline": metric,
+        "intervals": _interval_rows(pair),
     }
     drop = _scaled(pair.drop.ap50 if metric == "ap50" else pair.drop.ap, 100.0)
     return Quality(drop, _TITLES[metric], _metrics(rows, seen.digest), details, _box_disagreement(seen, threshold))
+
+
+def _interval_rows(pair: PrecisionPair) -> dict[str, dict[str, list[float]]]:
+    """The drop's intervals by both methods, in points; empty where there were too few frames for either."""
+    rows = {"jackknife": pair.jackknife, "bootstrap": pair.bootstrap}
+    return {
+        method: {name: [100 * figure.low, 100 * figure.high] for name, figure in (("ap50", row.ap50), ("ap", row.ap))}
+        for method, row in rows.items()
+        if row is not None
+    }
 
 
 _TITLES = {"ap50": "AP at IoU 0.5", "ap": "AP at IoU 0.50 to 0.95"}
@@ -102,7 +114,17 @@ def _accuracy_quality(seen: Observation, truth: Sequence[int]) -> Quality:
         ("top1_accuracy", INT8): pair.int8,
         ("top1_accuracy_drop", INT8): pair.drop,
     }
-    details = {"frames": pair.frames, "headline": "top1_accuracy"}
+    test = pair.mcnemar
+    details = {
+        "frames": pair.frames,
+        "headline": "top1_accuracy",
+        "mcnemar": {
+            "only_float_right": test.only_first,
+            "only_int8_right": test.only_second,
+            "exact_p": test.exact_p,
+            "mid_p": test.mid_p,
+        },
+    }
     metrics = _metrics(rows, seen.digest)
     return Quality(_scaled(pair.drop, 100.0), "top-1 accuracy", metrics, details, _class_disagreement(seen))
 

@@ -92,16 +92,21 @@ class Segments:
 
         Returns:
             The graph's outputs by name.
+
+        Raises:
+            JudgeError: The engine fails on the inputs.
         """
         values: dict[str, NDArray[Any]] = dict(feeds)
         results: dict[str, NDArray[Any]] = {}
         for piece in self._pieces:
-            answers = piece.session.run(list(piece.outputs), {name: values[name] for name in piece.inputs})
-            for name, given in zip(piece.outputs, answers, strict=True):
-                replaced = on_value(name, given) if on_value is not None and name in piece.shown else None
-                values[name] = given if replaced is None else replaced
+            values |= _answers(piece, values)
+            for name in piece.outputs:
+                replaced = on_value(name, values[name]) if on_value is not None and name in piece.shown else None
+                if replaced is not None:
+                    values[name] = replaced
                 if name in self._names:
                     results[name] = values[name]
+            # No other name may hold on to them, or two pieces' values would be alive while the next one runs.
             for name in piece.dead:
                 values.pop(name, None)
         return {name: results[name] if name in results else values[name] for name in self._names}
@@ -151,6 +156,16 @@ def _piece(
         [tensor for tensor in source.graph.initializer if tensor.name in read],
     )
     return onnx.helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
+
+
+def _answers(piece: _Piece, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    try:
+        answers = piece.session.run(list(piece.outputs), {name: values[name] for name in piece.inputs})
+    except Exception as error:
+        # As in ``_load``.
+        msg = f"the engine fails while it runs the model: {' '.join(str(error).split())[:500]}"
+        raise JudgeError(msg) from error
+    return dict(zip(piece.outputs, answers, strict=True))
 
 
 def _load(model: bytes, threads: int, disabled: Sequence[str]) -> Any:

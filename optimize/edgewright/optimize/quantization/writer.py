@@ -14,6 +14,7 @@ import numpy as np
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.segments import node_id
 from edgewright.optimize.passes.order import SortTopologically
 from edgewright.optimize.quantization.scheme import IntegerType, Scheme
 from edgewright.optimize.sizes import format_bytes
@@ -75,7 +76,7 @@ def quantize_graph(
     Args:
         model: A float ONNX file, prepared (``edgewright.optimize.passes.prepare_graph``).
         ranges: Low and high of every float tensor.
-        keep_float: Names of nodes to leave alone; the result then needs an engine option, which it carries.
+        keep_float: Nodes to leave alone (``node_id``); the result then needs an engine option, which it carries.
         scheme: Which integers; None takes ``Scheme()``.
 
     Returns:
@@ -88,6 +89,9 @@ def quantize_graph(
     import onnx
 
     source = onnx.load_model_from_string(model)
+    for node in source.graph.node:
+        # The writer leaves nodes alone by their name, and some exporters give none.
+        node.name = node_id(node)
     try:
         written = _write(source, ranges, keep_float, scheme or Scheme())
     except (ValueError, RuntimeError, KeyError) as error:

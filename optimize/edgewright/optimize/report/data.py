@@ -9,22 +9,24 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import SsdDecode
-from edgewright.optimize.evaluate.quality import FLOAT, INT8
+from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.pictures import draw_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.bundle.manifest import Manifest
+    from edgewright.optimize.candidate import Candidate
     from edgewright.optimize.contract import ClauseVerdict, Measured, Verdict
     from edgewright.optimize.evaluate.quality import Quality
     from edgewright.optimize.judge import Judgement
+    from edgewright.optimize.report.story import Story
+    from edgewright.optimize.shipping import Choice
     from edgewright.runtime.bench import BenchReport
 
 __all__ = ["REPORT_VERSION", "Report", "ReportInput", "build_report", "verdict_values"]
 
-REPORT_VERSION = 1
-_PRECISION = {FLOAT: "float32", INT8: "int8"}
+REPORT_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +36,17 @@ class ReportInput:
     Attributes:
         manifest: Of the bundle, without ``files``.
         judgement: Everything measured.
-        sizes: Variant name to bytes of its model file.
+        candidate: All forms of the model.
+        choice: Which of them is shipped, and which was judged.
+        story: How it came about.
         notes: What the user should know, in order.
     """
 
     manifest: Manifest
     judgement: Judgement
-    sizes: Mapping[str, int]
+    candidate: Candidate
+    choice: Choice
+    story: Story
     notes: tuple[str, ...]
 
 
@@ -66,6 +72,9 @@ def build_report(given: ReportInput) -> Report:
     manifest, judgement = given.manifest, given.judgement
     threshold = manifest.decode.score_threshold if isinstance(manifest.decode, SsdDecode) else None
     rows, pictures = draw_pictures(judgement.pictures, judgement.observation, manifest.labels, threshold)
+    sizes = {form.name: len(form.model) for form in given.candidate.forms}
+    precisions = {form.name: form.precision.value for form in given.candidate.forms}
+    judged = given.choice.judged
     data = {
         "schema": {"name": "edgewright-report", "version": REPORT_VERSION},
         "bundle": {
@@ -77,15 +86,22 @@ def build_report(given: ReportInput) -> Report:
         },
         "verdict": verdict_values(judgement.verdict),
         "size": {
-            "float_bytes": given.sizes[FLOAT],
-            "int8_bytes": given.sizes[INT8],
-            "ratio": given.sizes[FLOAT] / given.sizes[INT8],
+            "float_bytes": sizes[FLOAT],
+            "judged_bytes": sizes[judged],
+            "ratio": sizes[FLOAT] / sizes[judged],
         },
-        "speed": _speed(judgement.bench),
+        "judged": {
+            "name": judged,
+            "precision": precisions[judged],
+            "shipped": given.choice.name,
+            "float_shipped": given.choice.gated,
+        },
+        "speed": _speed(judgement.bench, precisions),
         "labelled": _quality(judgement.labelled),
         "agreement": {**(_quality(judgement.agreement) or {}), "source": judgement.observation.source},
         "calibration": None if manifest.calibration is None else _plain(asdict(manifest.calibration)),
         "pictures": rows,
+        "story": _plain(given.story.values()),
         "notes": list(given.notes),
         "provenance": _plain(asdict(manifest.provenance)),
     }
@@ -135,15 +151,16 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
     }
 
 
-def _speed(bench: BenchReport) -> dict[str, Any]:
+def _speed(bench: BenchReport, precisions: Mapping[str, str]) -> dict[str, Any]:
     variants = [
         {
             "name": times.variant,
-            "precision": _PRECISION.get(times.variant, times.variant),
+            "precision": precisions[times.variant],
             "frames": times.frames,
             "stages": {stage: asdict(figures) for stage, figures in times.stages.items()},
             "processor_ms": times.processor_ms,
             "peak_memory_bytes": times.peak_memory_bytes,
+            "first_result_ms": times.first_result_ms,
             "totals_ms": list(times.totals_ms),
         }
         for times in bench.variants

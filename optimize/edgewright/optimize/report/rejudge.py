@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import BundleError
 from edgewright.optimize.contract import Figures, Measured, judge
-from edgewright.optimize.evaluate.quality import INT8
+from edgewright.optimize.judge import unchanged_figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,14 +39,16 @@ def figures_of(data: Mapping[str, Any]) -> Figures:
         BundleError: They are not there, or no intervals.
     """
     try:
-        speed = data["speed"]
+        speed, judged = data["speed"], data["judged"]["name"]
+        if data["judged"]["float_shipped"]:
+            return unchanged_figures(int(data["size"]["float_bytes"]), labelled=data["labelled"] is not None)
         frames = {row["name"]: row["frames"] for row in speed["variants"]}
-        ratios = [{**row, "samples": frames[INT8]} for row in speed["ratios"] if row["variant"] == INT8]
+        ratios = [{**row, "samples": frames[judged]} for row in speed["ratios"] if row["variant"] == judged]
         return Figures(
             drop=_measured((data["labelled"] or {}).get("headline")),
             agreement=_measured(data["agreement"]["headline"]),
             speedup=_measured(ratios[0] if ratios else None),
-            size=Measured.exact(int(data["size"]["int8_bytes"])),
+            size=Measured.exact(int(data["size"]["judged_bytes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"the bundle's report holds no figures to judge ({type(error).__name__}: {error}); make the bundle again"

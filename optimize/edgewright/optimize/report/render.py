@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
+from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.summary import ratio_spread
 from edgewright.optimize.sizes import format_bytes, size_change
@@ -124,4 +125,4 @@ def _pretty(value: object) -> str:
 def _headline(quality: Mapping[str, Any], suffix: str = "") -> Mapping[str, Any] | None:
     """The metric a quality is headed by, or its ``_drop``."""
     name = quality["details"]["headline"] + suffix
-    return next((row for row in quality["metrics"] if row["name"] == name and row["variant"] == "int8"), None)
+    return next((row for row in quality["metrics"] if row["name"] == name and row["variant"] != FLOAT), None)

@@ -30,7 +30,7 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{report['verdict']['status']}  {bundle['name']} {bundle['version']}"
     for clause in report["verdict"]["clauses"]:
         yield f"  {clause['status']:<13}{clause['sentence']}"
-    change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['int8_bytes'])}"
+    change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
     yield f"  size       {change}, {size_change(size['ratio'])}"
     yield from _speed_lines(report["speed"])
     for quality in (report["labelled"], report["agreement"]):

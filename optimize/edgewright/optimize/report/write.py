@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.atomic import atomic_path
@@ -13,7 +14,7 @@ from edgewright.optimize.report.data import REPORT_VERSION, Report
 from edgewright.optimize.report.render import render_html, render_markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edgewright.bundle.reader import Bundle
@@ -76,7 +77,9 @@ def write_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMAT
 
 
 @contextlib.contextmanager
-def staged_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[tuple[Path, ...]]:
+def staged_report(
+    report: Report, folder: Path, formats: tuple[str, ...] = FORMATS, beside: Mapping[str, bytes] = MappingProxyType({})
+) -> Iterator[tuple[Path, ...]]:
     """The report written beside its place, whole; it takes that place when the block ends well.
 
     So whatever else belongs to it is written in the block: when that fails, the report of before still stands.
@@ -85,6 +88,7 @@ def staged_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMA
         report: What to write.
         folder: Where; made when missing, and removed again on failure.
         formats: Of ``FORMATS``.
+        beside: Further files for the folder, by name.
 
     Yields:
         The report files to be, in the order of ``formats``.
@@ -102,7 +106,8 @@ def staged_report(report: Report, folder: Path, formats: tuple[str, ...] = FORMA
     made = next((parent for parent in (*reversed(folder.parents), folder) if not parent.exists()), None)
     try:
         with contextlib.ExitStack() as staged:
-            for path, data in (pictures | content).items():
+            further = {folder / name: data for name, data in beside.items()}
+            for path, data in (pictures | further | content).items():
                 _refuse_directory(path)
                 _write(staged.enter_context(atomic_path(path)), data)
             yield tuple(content)

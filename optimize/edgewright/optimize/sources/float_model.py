@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgewright.bundle.manifest import TensorSpec
-    from edgewright.optimize.spec import ModelSpec
+    from edgewright.optimize.spec import ModelSpec, SourceModel
 
 __all__ = ["FloatModel"]
 
@@ -32,6 +32,7 @@ class FloatModel:
         max_difference: Largest relative difference between ONNX and the framework it came from, None where
             there was none.
         feeds: Inputs that later steps can compare on, input name to tensor.
+        module: The network as a factory gave it, None where there is only a file.
     """
 
     model: bytes
@@ -44,3 +45,4 @@ class FloatModel:
     tools: Mapping[str, str] = field(default_factory=dict)
     max_difference: float | None = None
     feeds: tuple[Mapping[str, NDArray[Any]], ...] = ()
+    module: SourceModel | None = None

@@ -110,7 +110,7 @@ def _from_factory(
     drawn = _Drawn(exported, source.spec, feeds, tuple(notes), _activation_open(spec))
     digest = _file_digest(weights) if weights else sha256_hex(exported.SerializeToString(deterministic=True))
     made = _finish(drawn, reference, digest, packages=("torch", "onnxscript"))
-    return replace(made, max_difference=difference)
+    return replace(made, max_difference=difference, module=source)
 
 
 def _file_digest(path: Path) -> str:

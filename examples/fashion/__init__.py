@@ -1,0 +1,1 @@
+"""A small classifier trained here: a depthwise network on Fashion-MNIST."""

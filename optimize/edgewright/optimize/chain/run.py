@@ -1,0 +1,250 @@
+"""Runs a chain: one pass after the other, each kept only when the selection pictures say that it helps.
+
+    plain min-max -> other range methods -> heads -> scale passes -> rounding passes -> regions left in float
+
+The plain candidate comes first, so that everything is held against what a plain tool would have given. A chain named by
+hand (``Chain.forced``) applies every pass without asking, but measures all the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
+from edgewright.optimize.chain.mixed import agreement_of, search_regions
+from edgewright.optimize.chain.trial import Trial
+from edgewright.optimize.heads import mend_heads
+from edgewright.optimize.selection import improves
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgewright.optimize.chain.effort import Chain
+    from edgewright.optimize.chain.workbench import Calibrated, Workbench
+    from edgewright.optimize.contract import Contract
+    from edgewright.optimize.quantization.writer import QuantizedGraph
+    from edgewright.optimize.types import Ranges
+
+__all__ = ["ChainResult", "State", "run_chain"]
+
+_PROVED_ON = 2  # pictures on which a graph taken apart is proved to compute the same
+_BIAS = "correct-bias"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A candidate on its way through the chain.
+
+    Attributes:
+        model: The float graph it was quantized from; scale passes change it.
+        method: The range method.
+        ranges: Of every float tensor of ``model``, by that method.
+        keep_float: Nodes left in float.
+        graph: The INT8 file.
+        losses: On the selection pictures, picture by picture.
+        passes: What went into it beside the range method, in order.
+    """
+
+    model: bytes
+    method: str
+    ranges: Ranges
+    keep_float: frozenset[str]
+    graph: QuantizedGraph
+    losses: NDArray[np.float64]
+    passes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As a recipe writes it."""
+        return (self.method, *self.passes)
+
+
+@dataclass(frozen=True, eq=False)
+class ChainResult:
+    """What a chain came to.
+
+    Attributes:
+        best: The candidate that won.
+        plain: The plain one that all was held against.
+        trials: What was tried, in order.
+        stability: How far scales move between halves of the calibration pictures.
+        details: Tables of single passes for the report, JSON values by name.
+        notes: What the user should know.
+    """
+
+    best: State
+    plain: State
+    trials: tuple[Trial, ...]
+    stability: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def run_chain(
+    bench: Workbench, chain: Chain, contract: Contract, keep_float: frozenset[str] = frozenset()
+) -> ChainResult:
+    """Runs a chain from the plain candidate on.
+
+    Args:
+        bench: What steps work with.
+        chain: What to try.
+        contract: What the search for regions in float must meet.
+        keep_float: Nodes that stay in float whatever is tried.
+
+    Raises:
+        JudgeError: The graph cannot be quantized or measured.
+    """
+    return _Run(bench, chain, contract, keep_float).run()
+
+
+class _Run:
+    def __init__(self, bench: Workbench, chain: Chain, contract: Contract, keep_float: frozenset[str]) -> None:
+        self._bench, self._chain = bench, chain
+        self._contract, self._keep_float = contract, keep_float
+        self._trials: list[Trial] = []
+        self._details: dict[str, Any] = {}
+        self._notes: list[str] = []
+
+    def run(self) -> ChainResult:
+        bench, chain = self._bench, self._chain
+        calibrated = bench.calibrate(bench.float_model, chain.ranges)
+        plain = best = self._plain(calibrated)
+        for method in chain.ranges[1:]:
+            best = self._attempt(best, method, lambda now, method=method: self._with_method(now, method, calibrated))
+        if chain.mend_heads:
+            best = self._mended(best)
+        for name in chain.scaling:
+            best = self._attempt(best, name, lambda now, name=name: self._scaled(now, name))
+        for name in chain.rounding:
+            best = self._attempt(best, name, lambda now, name=name: self._rounded(now, name))
+        if chain.mixed_precision or self._short_of(best):
+            best = self._mixed(best)
+        return ChainResult(
+            best, plain, tuple(self._trials), calibrated.stability, self._details, tuple(dict.fromkeys(self._notes))
+        )
+
+    def _plain(self, calibrated: Calibrated) -> State:
+        model, method = self._bench.float_model, self._chain.ranges[0]
+        started = time.monotonic()
+        with self._bench.progress.stage("quantize and measure the plain candidate"):
+            graph = self._bench.quantize(model, calibrated.ranges[method], self._keep_float)
+            losses = self._bench.losses(graph)
+        state = State(model, method, calibrated.ranges[method], self._keep_float, graph, losses)
+        self._trials.append(
+            Trial(
+                method,
+                kept=True,
+                why="the plain candidate that all else is held against",
+                loss=float(losses.mean()),
+                seconds=time.monotonic() - started,
+                bytes=len(graph.model),
+            )
+        )
+        return state
+
+    def _attempt(self, now: State, name: str, make: Callable[[State], State | None]) -> State:
+        """One pass: made, measured, kept or dropped."""
+        started = time.monotonic()
+        if self._bench.deadline.passed and not self._chain.forced:
+            self._trials.append(Trial(name, kept=False, why="not tried: the time budget was spent"))
+            return now
+        made = make(now)
+        if made is None:
+            return now
+        new = dataclasses.replace(made, losses=self._bench.losses(made.graph))
+        comparison = improves(now.losses, new.losses, self._bench.selection.block)
+        kept = comparison.accepted or self._chain.forced
+        why = comparison.sentence + (", applied as the chain was named by hand" if self._chain.forced else "")
+        self._trials.append(
+            Trial(
+                name,
+                kept=kept,
+                why=why,
+                loss=comparison.new,
+                before=comparison.old,
+                seconds=time.monotonic() - started,
+                bytes=len(new.graph.model),
+            )
+        )
+        return new if kept else now
+
+    def _with_method(self, now: State, method: str, calibrated: Calibrated) -> State:
+        graph = self._bench.quantize(now.model, calibrated.ranges[method], now.keep_float)
+        return dataclasses.replace(now, method=method, ranges=calibrated.ranges[method], graph=graph)
+
+    def _scaled(self, now: State, name: str) -> State | None:
+        scaled, notes = self._bench.scale(name, now.model)
+        if scaled == now.model:
+            self._trials.append(Trial(name, kept=False, why="; ".join(notes) or "nothing to scale in this network"))
+            return None
+        ranges = self._bench.calibrate(scaled, (now.method,)).ranges[now.method]
+        graph = self._bench.quantize(scaled, ranges, now.keep_float)
+        return dataclasses.replace(now, model=scaled, ranges=ranges, graph=graph, passes=(*now.passes, name))
+
+    def _rounded(self, now: State, name: str) -> State:
+        graph = self._bench.round(name, now.graph, now.model)
+        return dataclasses.replace(now, graph=graph, passes=(*now.passes, name))
+
+    def _mended(self, now: State) -> State:
+        """Boxes and scores that share a grid are parted, where that helps."""
+        few = list(itertools.islice(self._bench.calibration.feeds(), _PROVED_ON))
+        quantize = self._bench.quantize
+        with self._bench.progress.stage("look for boxes and scores that share a grid"):
+            found = mend_heads(now.model, now.ranges, quantize, self._bench.losses, few)
+        self._details["heads"] = [dict(row) for row in found.rows]
+        self._notes += found.notes
+        if found.remedy == "none":
+            return now
+        keep = now.keep_float | set(found.keep_float)
+        graph = quantize(found.model, found.ranges, keep)
+        mended = dataclasses.replace(now, model=found.model, ranges=found.ranges, keep_float=keep, graph=graph)
+        return self._attempt(
+            now, MEND_HEADS, lambda _now: dataclasses.replace(mended, passes=(*now.passes, MEND_HEADS))
+        )
+
+    def _short_of(self, best: State) -> bool:
+        """Whether the contract asks for more agreement than the selection pictures show, and may be given it."""
+        wanted = self._contract.min_agreement
+        if wanted is None or self._chain.forced or not self._chain.rescue:
+            return False
+        seen = agreement_of(self._bench.describe(best.graph))
+        return seen is not None and seen < wanted
+
+    def _mixed(self, now: State) -> State:
+        """Regions that are worth it stay in float."""
+        started = time.monotonic()
+        if self._bench.deadline.passed:
+            self._trials.append(Trial(MIXED_PRECISION, kept=False, why="not tried: the time budget was spent"))
+            return now
+        found = search_regions(self._bench, now, self._contract)
+        self._details["sensitivity"] = found.table
+        self._notes += found.notes
+        if found.graph is None:
+            why = f"{found.status}, no region is worth its bytes in float"
+            self._trials.append(Trial(MIXED_PRECISION, kept=False, why=why, seconds=time.monotonic() - started))
+            return now
+        keep = now.keep_float | found.keep_float
+        mixed = dataclasses.replace(now, graph=found.graph, keep_float=keep, losses=self._bench.losses(found.graph))
+        self._trials.append(
+            Trial(
+                MIXED_PRECISION,
+                kept=True,
+                why=f"{found.status}: {', '.join(found.regions)} in float",
+                loss=float(mixed.losses.mean()),
+                before=float(now.losses.mean()),
+                seconds=time.monotonic() - started,
+                bytes=len(found.graph.model),
+            )
+        )
+        if _BIAS not in now.passes:
+            return mixed
+        # Means moved with what went back to float; whether that matters, the selection pictures say.
+        again = self._attempt(mixed, _BIAS, lambda state: self._rounded(state, _BIAS))
+        return dataclasses.replace(again, passes=now.passes)

@@ -1,0 +1,241 @@
+"""What all steps of a chain work with: pictures, the judge of candidates, the cache, the clock.
+
+Each method is one cached step: the same inputs are never walked or measured twice, not in this run and not in the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewright.bundle.arrays import npz_bytes
+from edgewright.optimize.calibration import RangeChoice, calibrate
+from edgewright.optimize.quantization.scheme import IntegerType
+from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
+from edgewright.optimize.rounding import ROUNDING_PASSES, LayerMoments, MomentObserver, RoundingInput
+from edgewright.optimize.selection import FidelityJudge
+from edgewright.optimize.steps import StepInput, StepKey, StepOutput, input_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from edgewright.optimize.progress import Progress
+    from edgewright.optimize.quantization.scheme import Scheme
+    from edgewright.optimize.selection import Fidelity
+    from edgewright.optimize.spec import ModelSpec
+    from edgewright.optimize.steps import Deadline, StepCache
+    from edgewright.optimize.types import FeedSource, Ranges
+
+__all__ = ["Calibrated", "PictureSet", "Workbench"]
+
+_MODEL = "model"
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSet:
+    """Pictures of one role.
+
+    Attributes:
+        feeds: Walks them as the graph takes them.
+        key: Digest over all of them, in order, for the cache.
+        count: How many.
+        block: Consecutive ones that show the same scene.
+    """
+
+    feeds: FeedSource
+    key: StepInput
+    count: int
+    block: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """What calibration found for one float graph.
+
+    Attributes:
+        ranges: By range method, as it is written in a chain.
+        stability: How far scales move between two halves of the pictures, JSON values.
+    """
+
+    ranges: Mapping[str, Ranges]
+    stability: Mapping[str, Any]
+
+
+@dataclass(eq=False)
+class Workbench:
+    """Shared by the steps of one run.
+
+    Attributes:
+        spec: How the model is fed and read.
+        float_model: The prepared float graph that candidates are held against.
+        calibration: Pictures that set integers.
+        selection: Pictures that choose among candidates.
+        scheme: Which integers.
+        threads: For the engine.
+        cache: Of finished steps.
+        deadline: After it nothing new is tried.
+        progress: Where stages are announced.
+    """
+
+    spec: ModelSpec
+    float_model: bytes
+    calibration: PictureSet
+    selection: PictureSet
+    scheme: Scheme
+    threads: int
+    cache: StepCache
+    deadline: Deadline
+    progress: Progress
+    _judge: FidelityJudge | None = field(default=None, init=False)
+
+    @property
+    def judge(self) -> FidelityJudge:
+        """Made when it is first needed: it runs the float model over all selection pictures."""
+        if self._judge is None:
+            title = "run the float model on the selection pictures"
+            with self.progress.stage(title, self.selection.count) as advance:
+                self._judge = FidelityJudge(
+                    self.spec,
+                    self.float_model,
+                    self.selection.feeds,
+                    threads=self.threads,
+                    block=self.selection.block,
+                    on_step=lambda done, _total: advance(done),
+                )
+        return self._judge
+
+    def calibrate(self, model: bytes, methods: Sequence[str]) -> Calibrated:
+        """Ranges of every float tensor, by every method, from one walk over the calibration pictures."""
+        symmetric = self.scheme.activations is IntegerType.INT8
+        key = StepKey(
+            "calibrate",
+            params={"methods": list(methods), "symmetric": symmetric},
+            inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key},
+        )
+
+        def compute() -> StepOutput:
+            choices = [RangeChoice.parse(method) for method in methods]
+            with self.progress.stage("observe activations", self.calibration.count) as advance:
+                found = calibrate(
+                    model,
+                    self.calibration.feeds,
+                    choices=choices,
+                    threads=self.threads,
+                    on_step=lambda done, _total: advance(done),
+                )
+            ranges = {
+                method: {name: list(pair) for name, pair in found.ranges(choice, symmetric=symmetric).items()}
+                for method, choice in zip(methods, choices, strict=True)
+            }
+            facts = {"ranges": ranges, "stability": found.stability.values()}
+            return StepOutput(facts=facts, evaluations=found.samples)
+
+        facts = self.cache.step(key, compute).facts
+        ranges = {
+            method: {name: (low, high) for name, (low, high) in table.items()}
+            for method, table in facts["ranges"].items()
+        }
+        return Calibrated(ranges, facts["stability"])
+
+    def quantize(
+        self, model: bytes, ranges: Ranges, keep_float: Collection[str] = (), scheme: Scheme | None = None
+    ) -> QuantizedGraph:
+        """The QDQ file, without any rounding pass."""
+        return quantize_graph(model, ranges, keep_float, scheme or self.scheme)
+
+    def round(self, name: str, graph: QuantizedGraph, model: bytes, scheme: Scheme | None = None) -> QuantizedGraph:
+        """One rounding pass over an INT8 graph.
+
+        Args:
+            name: Of ``ROUNDING_PASSES``.
+            graph: The INT8 graph.
+            model: The float graph it was made from.
+            scheme: Its integers; None takes the workbench's.
+        """
+        chosen = scheme or self.scheme
+        key = StepKey(
+            name,
+            params={"scheme": asdict(chosen), "engine": dict(graph.engine)},
+            inputs={
+                "graph": input_of(graph.model, "INT8 graph"),
+                "model": input_of(model, "float graph"),
+                "pictures": self.calibration.key,
+            },
+        )
+
+        def compute() -> StepOutput:
+            given = RoundingInput(model, self.moments(model), self.calibration.feeds, self.threads, chosen)
+            with self.progress.stage(f"run {name}", None) as advance:
+                rounded = ROUNDING_PASSES[name]().run(graph, given, lambda done, _total: advance(done))
+            notes = list(rounded.notes[len(graph.notes) :])
+            return StepOutput({_MODEL: rounded.model}, {"notes": notes}, evaluations=self.calibration.count)
+
+        result = self.cache.step(key, compute)
+        return QuantizedGraph(result.artefacts[_MODEL], graph.engine, (*graph.notes, *result.facts["notes"]))
+
+    def moments(self, model: bytes) -> dict[str, LayerMoments]:
+        """Second moments of every layer's inputs, for the rounding passes."""
+        key = StepKey("moments", inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})
+
+        def compute() -> StepOutput:
+            observer = MomentObserver(model)
+            with self.progress.stage("observe second moments", self.calibration.count) as advance:
+                found = calibrate(
+                    model,
+                    self.calibration.feeds,
+                    choices=(),
+                    observers=(observer,),
+                    threads=self.threads,
+                    on_step=lambda done, _total: advance(done),
+                )
+            return _pack_moments(observer.moments(), found.samples)
+
+        result = self.cache.step(key, compute)
+        arrays = result.arrays(_MODEL)
+        return {
+            node: LayerMoments(arrays[f"mean{k}"], arrays[f"second{k}"], int(count))
+            for node, (k, count) in result.facts["layers"].items()
+        }
+
+    def losses(self, graph: QuantizedGraph, feeds: FeedSource | None = None) -> NDArray[np.float64]:
+        """Loss of a candidate on every selection picture.
+
+        Args:
+            graph: The candidate, of any precision.
+            feeds: The same pictures as it takes them, where that is not as the float graph does.
+        """
+        key = StepKey(
+            "losses",
+            params={"engine": dict(graph.engine)},
+            inputs={
+                "candidate": input_of(graph.model, "candidate"),
+                "model": input_of(self.float_model, "float graph"),
+                "pictures": self.selection.key,
+            },
+        )
+
+        def compute() -> StepOutput:
+            losses = self.judge.losses(graph.model, graph.engine, feeds=feeds)
+            return StepOutput({_MODEL: npz_bytes({"losses": losses})}, evaluations=len(losses))
+
+        return np.asarray(self.cache.step(key, compute).arrays(_MODEL)["losses"], np.float64)
+
+    def describe(self, graph: QuantizedGraph, feeds: FeedSource | None = None) -> Fidelity:
+        """A candidate's readable figures on the selection pictures."""
+        return self.judge.describe(graph.model, graph.engine, feeds=feeds)
+
+
+def _pack_moments(moments: Mapping[str, LayerMoments], samples: int) -> StepOutput:
+    """Layers that read the same tensor share a moment; it is stored once."""
+    places: dict[int, int] = {}
+    arrays: dict[str, NDArray[Any]] = {}
+    layers: dict[str, list[int]] = {}
+    for node, moment in moments.items():
+        place = places.setdefault(id(moment), len(places))
+        arrays[f"mean{place}"], arrays[f"second{place}"] = moment.mean, moment.second
+        layers[node] = [place, moment.count]
+    return StepOutput({_MODEL: npz_bytes(arrays)}, {"layers": layers}, evaluations=samples)

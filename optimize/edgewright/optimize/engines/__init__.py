@@ -1,0 +1,1 @@
+"""Other people's quantization engines, put to work on our configurations and held to our contract."""

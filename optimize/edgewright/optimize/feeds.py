@@ -1,0 +1,76 @@
+"""Pictures as a graph takes them, to be walked as often as a step needs.
+
+Tensors are kept in memory only up to ``KEPT_BYTES``; beyond that the pictures are read again for every walk, so that
+memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from edgewright.runtime.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgewright.bundle.manifest import Preprocess, TensorSpec
+    from edgewright.optimize.data.samples import Sample
+    from edgewright.optimize.types import Feeds, FeedSource
+
+__all__ = ["KEPT_BYTES", "PictureFeeds", "evenly"]
+
+KEPT_BYTES = 256 * 2**20
+
+
+class PictureFeeds:
+    """A ``FeedSource`` over pictures."""
+
+    def __init__(
+        self,
+        pictures: Callable[[], Iterator[Sample]],
+        preprocess: Preprocess,
+        tensor: TensorSpec,
+        limit: int | None = None,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            pictures: Walks the pictures anew each time it is called.
+            preprocess: How a picture becomes an input.
+            tensor: The input.
+            limit: Take only so many.
+        """
+        self._pictures, self._limit = pictures, limit
+        self._preprocessor, self._name = Preprocessor(preprocess, tensor), tensor.name
+        self._kept: list[Feeds] | None = None
+
+    def __call__(self) -> Iterator[Feeds]:
+        """Walks the pictures; the first whole walk fills the memory, if they fit."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[Feeds] | None = []
+        held = 0
+        for count, sample in enumerate(self._pictures()):
+            if count == self._limit:
+                break
+            feeds = {self._name: self._preprocessor(sample.image)[0].copy()}
+            held += feeds[self._name].nbytes
+            if kept is not None:
+                kept.append(feeds)
+                kept = kept if held <= KEPT_BYTES else None
+            yield feeds
+        self._kept = kept
+
+
+def evenly(feeds: FeedSource, count: int, wanted: int) -> FeedSource:
+    """A few of the pictures, evenly spread, for what is too slow to do on all.
+
+    Args:
+        feeds: All of them.
+        count: How many there are.
+        wanted: How many are enough.
+    """
+    step = max(1, count // wanted)
+    return lambda: itertools.islice(feeds(), 0, step * wanted, step)

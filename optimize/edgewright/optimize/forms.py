@@ -1,0 +1,148 @@
+"""The forms of a model that compete for the bundle, and their first figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.errors import EdgewrightError
+from edgewright.bundle.manifest import Precision
+from edgewright.bundle.reader import open_bundle
+from edgewright.optimize.chain.mixed import agreement_of
+from edgewright.optimize.errors import OptimizeError
+from edgewright.optimize.evaluate.quality import FLOAT, INT8
+from edgewright.optimize.quantization.writer import QuantizedGraph
+from edgewright.optimize.selection import improves
+from edgewright.optimize.shipping import FormFigures
+from edgewright.optimize.speed import measure_speed, speedup_of
+from edgewright.optimize.variants.dynamic import dynamic_form
+from edgewright.optimize.variants.float16 import float16_form
+from edgewright.optimize.variants.form import ModelForm
+from edgewright.optimize.variants.uint8_input import uint8_input_form
+from edgewright.optimize.variants.weight_only import weight_only_form
+from edgewright.runtime.bench import MIN_PAIRS, BenchSettings
+from edgewright.runtime.session import open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgewright.bundle.reader import Bundle
+    from edgewright.optimize.candidate import Candidate
+    from edgewright.optimize.chain.effort import Chain
+    from edgewright.optimize.chain.run import State
+    from edgewright.optimize.chain.workbench import Workbench
+    from edgewright.optimize.roles import Roles
+    from edgewright.optimize.sources import FloatModel
+
+__all__ = ["compare_forms", "float_form", "make_forms"]
+
+_BRIEF_BLOCKS = MIN_PAIRS + 4
+
+
+def float_form(prepared: bytes) -> ModelForm:
+    """The prepared float graph, the baseline of every comparison."""
+    return ModelForm(FLOAT, prepared, Precision.FLOAT32)
+
+
+def make_forms(
+    best: State, chain: Chain, bench: Workbench, source: FloatModel
+) -> tuple[tuple[ModelForm, ...], tuple[str, ...]]:
+    """The static INT8 form and the further ones that a chain asks for.
+
+    Args:
+        best: What the chain came to.
+        chain: Its ``forms`` are made.
+        bench: What steps work with.
+        source: The float model.
+
+    Returns:
+        The forms, static INT8 first, and notes on those that cannot be made of this model.
+    """
+    static = ModelForm(INT8, best.graph.model, Precision.INT8, best.graph.engine, best.graph.notes)
+    makers: dict[str, Callable[[], ModelForm]] = {
+        "uint8-input": lambda: uint8_input_form(best.graph, source.spec.preprocess),
+        "dynamic": lambda: dynamic_form(bench.float_model),
+        "weight-only": lambda: weight_only_form(bench.float_model),
+        "float16": lambda: float16_form(bench.float_model, best.ranges),
+    }
+    forms, notes = [static], list[str]()
+    for name in chain.forms:
+        with bench.progress.stage(f"make the {name} form"):
+            made = _made(makers[name])
+        if isinstance(made, ModelForm):
+            forms.append(made)
+        else:
+            notes.append(f"no {name} form: {made}")
+    return tuple(forms), tuple(notes)
+
+
+def _made(maker: Callable[[], ModelForm]) -> ModelForm | str:
+    """The form, or why there is none."""
+    try:
+        return maker()
+    except OptimizeError as error:
+        return str(error)
+
+
+def compare_forms(
+    draft: Path, candidate: Candidate, bench: Workbench, roles: Roles, threads: int
+) -> tuple[FormFigures, ...]:
+    """First figures of all forms but the float one: fidelity on the selection pictures, and a brief timing.
+
+    Args:
+        draft: Bundle with all forms.
+        candidate: The forms; the float one first, then the static INT8 one.
+        bench: What steps work with.
+        roles: The pictures.
+        threads: For the engine.
+
+    Raises:
+        JudgeError: The float model cannot be timed.
+    """
+    able, problems = _able(draft, candidate)
+    frames = [sample.image for sample in roles.some_selection()]
+    settings = BenchSettings(threads=threads, blocks=_BRIEF_BLOCKS)
+    with bench.progress.stage(f"time {len(able)} forms briefly", settings.blocks) as advance:
+        times = measure_speed(draft, able, frames, settings, advance)
+    rows = []
+    reference: NDArray[np.float64] | None = None
+    for form in candidate.forms[1:]:
+        size, precision = len(form.model), form.precision.value
+        if form.name in problems:
+            rows.append(FormFigures(form.name, precision, size, problem=problems[form.name]))
+            continue
+        graph = QuantizedGraph(form.model, form.engine)
+        feeds = None if form.inputs is None else roles.selection_for(form.inputs[0])
+        losses = bench.losses(graph, feeds)
+        reference = losses if reference is None else reference
+        rows.append(
+            FormFigures(
+                name=form.name,
+                precision=precision,
+                bytes=size,
+                loss=float(losses.mean()),
+                agreement=agreement_of(bench.describe(graph, feeds)),
+                speedup=speedup_of(times, form.name),
+                worse=improves(losses, reference, bench.selection.block).accepted,
+            )
+        )
+    return tuple(rows)
+
+
+def _able(draft: Path, candidate: Candidate) -> tuple[list[str], dict[str, str]]:
+    """Forms that this machine's engine loads, and what it says of the others."""
+    with open_bundle(draft) as bundle:
+        problems = {form.name: _problem(bundle, form.name) for form in candidate.forms}
+    able = [name for name, problem in problems.items() if not problem]
+    return able, {name: problem for name, problem in problems.items() if problem}
+
+
+def _problem(bundle: Bundle, name: str) -> str:
+    try:
+        open_session(bundle, name)
+    except EdgewrightError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,286 @@
+"""Biases that give every channel the mean it has in the float network.
+
+Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2 and its
+appendix on empirical correction. Rounded weights see inputs that are not centred, so their errors move the mean of a
+channel; the bias takes that back. Two things differ from the paper. The mean is matched behind the activation, where the
+quantized output has its clip: that is what later layers read. And layers are settled one after the other on inputs that
+are corrected already, in one walk through the integer graph (see ``frontier``).
+
+The means are those of the pictures given. Where these are not like the device's own, the correction is wrong for the
+device, and the chain must find that out on pictures of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgewright.optimize.calibration.walk import walk
+from edgewright.optimize.errors import DataError
+from edgewright.optimize.quantization.integer_graph import IntegerGraph
+from edgewright.optimize.rounding.frontier import Frontier, FrontierPiece
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from edgewright.optimize.quantization.integer_graph import IntegerLayer, TensorGrid
+    from edgewright.optimize.quantization.writer import QuantizedGraph
+    from edgewright.optimize.rounding.base import RoundingInput
+    from edgewright.optimize.types import Feeds, FeedSource, OnStep
+
+__all__ = ["ChannelMeans", "CorrectBias", "shift_for_mean"]
+
+_SAMPLE = 2048  # values a channel that tell how a clipped mean follows its bias
+_KEPT_BYTES = 64 << 20  # of one layer's outputs over all pictures; above that the layer runs twice
+_ROUNDS = 4
+_INT32 = 2**30
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class CorrectBias:
+    """The pass.
+
+    Attributes:
+        pictures: At most so many are used, evenly spread over those given; the integer activations between two layers
+            are kept for all of them.
+        largest_shift: Largest change of a channel, in steps of the output grid.
+    """
+
+    pictures: int = 48
+    largest_shift: float = 32.0
+    clip_target: bool = True
+    shrink: bool = True
+
+    @property
+    def name(self) -> str:
+        """See ``RoundingPass``."""
+        return "correct-bias"
+
+    @property
+    def paper(self) -> str:
+        """See ``RoundingPass``."""
+        return "Nagel et al. 2019, Data-Free Quantization (arXiv:1906.04721), section 4.2"
+
+    def run(self, graph: QuantizedGraph, given: RoundingInput, on_step: OnStep | None = None) -> QuantizedGraph:
+        """See ``RoundingPass``.
+
+        Raises:
+            DataError: There are no pictures.
+        """
+        integers = IntegerGraph(graph.model)
+        float_names = _tensor_names(given.float_model)
+        named = {layer.node: _float_name(layer.output, float_names) for layer in integers.layers}
+        layers = [layer for layer in integers.layers if layer.bias is not None and named[layer.node] is not None]
+        taken = {layer.node for layer in layers}
+        skipped = [name for name in named if name not in taken]
+        pictures = _Spread(given.feeds, self.pictures)
+        means = ChannelMeans({str(named[layer.node]): (_channel_axis(layer), layer.grid if self.clip_target else None) for layer in layers})
+        walk(given.float_model, pictures, [means], threads=given.threads)
+        frontier = Frontier(graph.model, [layer.output for layer in layers], pictures())
+        for done, (layer, piece) in enumerate(zip(layers, frontier.pieces, strict=True), start=1):
+            target = means.means(str(named[layer.node]))
+            outputs = _Outputs(frontier, piece, given.threads, graph.engine, _channel_axis(layer))
+            bias = self._corrected(layer, outputs, target)
+            integers.set_bias(layer.node, bias)
+            outputs.pass_on(layer, (bias - layer.bias) * np.asarray(layer.bias_scale, np.float64))
+            if on_step is not None:
+                on_step(done, len(layers))
+        notes = [f"{self.name}: {len(layers)} layers given the float network's means on {means.samples} pictures"]
+        if skipped:
+            notes.append(f"{self.name}: left as they were, having no integer bias: {', '.join(skipped)}")
+        return replace(graph, model=integers.to_bytes(), notes=(*graph.notes, *notes))
+
+    def _corrected(self, layer: IntegerLayer, outputs: _Outputs, target: NDArray[np.float64]) -> NDArray[np.int32]:
+        seen, sample = outputs.measure(layer.grid)
+        wanted = _shrunk(target - seen) if self.shrink else (target-seen).mean(axis=0)
+        shift = shift_for_mean(sample, wanted, layer.grid)
+        if layer.grid is not None:
+            limit = self.largest_shift * layer.grid.scale
+            shift = np.clip(shift, -limit, limit)
+        old = np.asarray(layer.bias, np.int64)
+        codes = np.rint(shift / np.maximum(np.asarray(layer.bias_scale, np.float64), _TINY))
+        codes = np.where(np.abs(codes + old) < _INT32, codes, 0)
+        return (old + codes.astype(np.int64)).astype(np.int32)
+
+
+class ChannelMeans:
+    """An observer of the mean of every channel of some tensors."""
+
+    def __init__(self, wanted: Mapping[str, tuple[int, TensorGrid | None]]) -> None:
+        """Names what to watch.
+
+        Args:
+            wanted: By tensor: the axis of its channels, and the grid beyond which values are cut off, if any.
+        """
+        self._wanted = dict(wanted)
+        self._means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted}
+
+    @property
+    def tensors(self) -> Collection[str]:
+        """See ``Observer``."""
+        return self._wanted
+
+    @property
+    def samples(self) -> int:
+        """Pictures seen."""
+        return max((len(means) for means in self._means.values()), default=0)
+
+    def observe(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """See ``Observer``."""
+        for name in values.keys() & self._wanted.keys():
+            axis, grid = self._wanted[name]
+            rows = _channels(values[name], axis)
+            cut = rows if grid is None else np.clip(rows, *grid.range)
+            self._means[name].append(cut.mean(axis=1, dtype=np.float64))
+
+    def means(self, name: str) -> NDArray[np.float64]:
+        """(pictures, channels)."""
+        return np.stack(self._means[name])
+
+
+def _shrunk(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean error of each channel, less what chance alone would give.
+
+    Args:
+        errors: (pictures, channels).
+
+    Returns:
+        (channels,): the mean, times the share of its square that its standard error does not explain.
+    """
+    mean = errors.mean(axis=0)
+    if len(errors) < 2:
+        return np.asarray(mean)
+    chance = errors.var(axis=0, ddof=1) / len(errors)
+    return np.asarray(mean * np.maximum(0.0, 1.0 - chance / np.maximum(mean**2, _TINY**2)))
+
+
+def shift_for_mean(
+    sample: NDArray[np.float32], wanted: NDArray[np.float64], grid: TensorGrid | None
+) -> NDArray[np.float64]:
+    """What must be added to every channel for its mean behind rounding and clip to move as wanted.
+
+    Args:
+        sample: (channels, n) values before rounding.
+        wanted: (channels,) by how much the mean is to move.
+        grid: The output's integers; None where it stays float.
+
+    Returns:
+        (channels,); of the tried shifts the one that comes nearest.
+    """
+    if grid is None:
+        return wanted
+    low, high = grid.range
+    start = _clipped(sample, grid).mean(axis=1)
+    shift, best, miss = np.zeros_like(wanted), np.zeros_like(wanted), np.abs(wanted)
+    left = wanted
+    for _ in range(_ROUNDS):
+        moved = sample + shift[:, None].astype(np.float32)
+        # The share of values that follow the bias; a channel that is all clipped is not to be thrown far.
+        follows = np.maximum(((moved > low) & (moved < high)).mean(axis=1), 0.05)
+        shift = shift + left / follows
+        left = wanted - (_clipped(sample + shift[:, None].astype(np.float32), grid).mean(axis=1) - start)
+        best = np.where(np.abs(left) < miss, shift, best)
+        miss = np.minimum(miss, np.abs(left))
+    return best
+
+
+class _Outputs:
+    """One layer's outputs over all pictures, before rounding."""
+
+    def __init__(
+        self, frontier: Frontier, piece: FrontierPiece, threads: int, engine: Mapping[str, Any], axis: int
+    ) -> None:
+        self._frontier = frontier
+        self._piece = piece
+        self._threads = threads
+        self._engine = engine
+        self._axis = axis
+        self._kept: list[NDArray[Any]] | None = []
+
+    def measure(self, grid: TensorGrid | None) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Means (pictures, channels) behind rounding and clip, and a sample (channels, n) before them."""
+        means, samples, size = [], [], 0
+        for number, value in self._run():
+            rows = _channels(value, self._axis)
+            means.append((rows if grid is None else _clipped(rows, grid)).mean(axis=1, dtype=np.float64))
+            # Which positions are taken moves from picture to picture.
+            step = max(1, rows.shape[1] * self._frontier.pictures // _SAMPLE)
+            samples.append(rows[:, number % step :: step].copy())
+            size += value.nbytes
+            if self._kept is not None:
+                self._kept.append(value)
+            if size > _KEPT_BYTES:
+                self._kept = None
+        return np.stack(means), np.concatenate(samples, axis=1)
+
+    def pass_on(self, layer: IntegerLayer, shift: NDArray[np.float64]) -> None:
+        """Hands the corrected outputs to the later pieces."""
+        stretched = shift.astype(np.float32)
+        for number, value in self._run():
+            shape = [1] * value.ndim
+            shape[self._axis] = -1
+            moved = value + np.broadcast_to(stretched, (value.shape[self._axis],)).reshape(shape)
+            values: dict[str, NDArray[Any]] = {self._piece.stop: moved}
+            if layer.grid is not None:
+                kind = np.uint8 if layer.grid.low == 0 else np.int8
+                codes = _codes(moved, layer.grid).astype(kind)
+                values |= dict.fromkeys(self._piece.codes, codes)
+            self._frontier.put(number, values)
+        self._frontier.leave(self._piece)
+
+    def _run(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        if self._kept:
+            return enumerate(self._kept)
+        return self._frontier.run(self._piece, self._threads, self._engine)
+
+
+class _Spread:
+    """At most so many pictures of a source, evenly spread."""
+
+    def __init__(self, feeds: FeedSource, most: int) -> None:
+        total = sum(1 for _ in feeds())
+        if not total:
+            msg = "bias correction was given no pictures; name calibration samples"
+            raise DataError(msg)
+        self._feeds = feeds
+        self._taken = frozenset(int(k * total / min(most, total)) for k in range(min(most, total)))
+
+    def __call__(self) -> Iterator[Feeds]:
+        for number, picture in zip(count(), self._feeds(), strict=False):
+            if number in self._taken:
+                yield {name: np.array(value) for name, value in picture.items()}
+
+
+def _codes(values: NDArray[np.float32], grid: TensorGrid) -> NDArray[np.float32]:
+    return np.clip(np.rint(values / np.float32(grid.scale)) + grid.zero_point, grid.low, grid.high)
+
+
+def _clipped(values: NDArray[np.float32], grid: TensorGrid) -> NDArray[np.float32]:
+    """What the integers stand for."""
+    return (_codes(values, grid) - grid.zero_point) * np.float32(grid.scale)
+
+
+def _channels(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """(channels, n)."""
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+
+
+def _channel_axis(layer: IntegerLayer) -> int:
+    return 1 if layer.op_type in {"Conv", "ConvTranspose"} else -1
+
+
+def _tensor_names(model: bytes) -> frozenset[str]:
+    import onnx
+
+    return frozenset(name for node in onnx.load_model_from_string(model).graph.node for name in node.output)
+
+
+def _float_name(output: str, known: frozenset[str]) -> str | None:
+    """The float tensor that an output of the INT8 graph stands for; the writer renames those that are graph outputs."""
+    return next((name for name in (output, output.removesuffix("_QuantizeLinear_Input")) if name in known), None)

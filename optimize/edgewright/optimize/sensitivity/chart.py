@@ -1,0 +1,104 @@
+"""The ordered table of regions as bars: what each makes of the output noise, beside what it costs."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from edgewright.optimize.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["region_chart", "sqnr_chart"]
+
+_WIDTH = 720
+_NAME_END = 214
+_BAR_END = 540
+_ROW = 24
+_TOP = 34
+_LONGEST_NAME = 30  # characters beside the bars
+_PLENTY_DB = 60.0
+
+
+def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
+    """Regions in order: noise share as a bar, bytes and milliseconds in figures; kept ones filled.
+
+    Args:
+        rows: ``SearchResult.rows``.
+        most: Rows shown; kept regions are always among them.
+
+    Returns:
+        An SVG element; classes ``bar``, ``bar kept``, ``name``, ``tick``, ``grid`` take their colours from the page.
+    """
+    shown = list(rows[:most]) + [row for row in rows[most:] if row["kept"]]
+    end = max((row["regained"] for row in shown), default=0.0) or 1.0
+    parts = _head("region", "share of the output noise", "size", "time")
+    for number, row in enumerate(shown):
+        top = _TOP + _ROW * number
+        parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=f"{row['regained']:.1%}")
+        parts.append(_text(620, top + 14, "tick", f"{_signed_bytes(row['weight_bytes'])}"))
+        parts.append(_text(_WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
+    hidden = len(rows) - len(shown)
+    height = _TOP + _ROW * len(shown) + 10
+    if hidden > 0:
+        parts.append(_text(_NAME_END - 8, height + 6, "tick", f"and {hidden} more"))
+        height += 16
+    return _svg(height, "what regions make of the output noise, and what they cost in float", parts)
+
+
+def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
+    """The layers that allow the least on their own, worst first: own SQNR as a bar, accumulated as a mark.
+
+    Args:
+        rows: ``TensorError.to_json`` of each tensor.
+        most: Rows shown.
+
+    Returns:
+        An SVG element; the mark has the class ``limit``.
+    """
+    worst = sorted((row for row in rows if row["own_sqnr"] is not None), key=lambda row: row["own_sqnr"])[:most]
+    end = max([_PLENTY_DB] + [row["own_sqnr"] for row in worst if row["own_sqnr"] < 2 * _PLENTY_DB])
+    parts = _head("layer", "SQNR of its own, dB (line: accumulated)", "", "")
+    for number, row in enumerate(worst):
+        top = _TOP + _ROW * number
+        share = min(max(row["own_sqnr"] / end, 0.0), 1.0)
+        parts += _bar(row["node"] or row["tensor"], share, top, kept=False, value=f"{row['own_sqnr']:.1f}")
+        x = round(_NAME_END + min(max(row["sqnr"] / end, 0.0), 1.0) * (_BAR_END - _NAME_END), 1)
+        parts.append(f'<line class="limit" x1="{x}" x2="{x}" y1="{top + 1}" y2="{top + 19}"/>')
+    return _svg(_TOP + _ROW * len(worst) + 10, "signal to quantization noise of the worst layers", parts)
+
+
+def _head(first: str, second: str, third: str, fourth: str) -> list[str]:
+    line = f'<line class="grid" x1="{_NAME_END}" x2="{_NAME_END}" y1="{_TOP - 6}" y2="{_TOP}"/>'
+    return [
+        _text(_NAME_END - 8, 18, "tick", first),
+        _text(_NAME_END, 18, "tick", second, anchor="start"),
+        _text(620, 18, "tick", third),
+        _text(_WIDTH - 10, 18, "tick", fourth),
+        line,
+    ]
+
+
+def _bar(name: str, share: float, top: int, *, kept: bool, value: str) -> list[str]:
+    width = max(share, 0.0) * (_BAR_END - _NAME_END - 46)
+    label = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    css = "bar kept" if kept else "bar"
+    title = f"<title>{escape(name)}: {value}{', kept in float' if kept else ''}</title>"
+    return [
+        _text(_NAME_END - 8, top + 14, "name", label),
+        f'<rect class="{css}" x="{_NAME_END}" y="{top + 2}" width="{max(width, 1):.1f}" height="16" rx="2">{title}</rect>',
+        _text(round(_NAME_END + max(width, 1) + 6, 1), top + 14, "tick", value, anchor="start"),
+    ]
+
+
+def _text(x: float, y: float, css: str, text: str, anchor: str = "end") -> str:
+    return f'<text class="{css}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _signed_bytes(count: int) -> str:
+    return f"{'+' if count >= 0 else '-'}{format_bytes(abs(count))}"
+
+
+def _svg(height: float, label: str, parts: Sequence[str]) -> str:
+    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

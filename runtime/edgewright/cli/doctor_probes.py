@@ -1,0 +1,158 @@
+"""What ``edgewright doctor`` finds out in processes of their own: importing a broken package must not end the doctor.
+
+Each probe prints one JSON object, as the last line of its standard output:
+
+    python -m edgewright.cli.doctor_probes onnxruntime
+
+Nothing here knows what a release can do; it is imported, or run, and the answer is what happened.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import re
+import sys
+from functools import partial
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["PROBES", "main"]
+
+# One MatMulInteger: uint8 (1, 64) times int8 (64, 16) gives int32 (1, 16). As bytes, for devices come without onnx.
+_PRODUCT = base64.b64decode(
+    "CAg6XAoYCgFhCgFiEgFjIg1NYXRNdWxJbnRlZ2VyEgFnWhMKAWESDgoMCAISCAoCCAEKAghAWhMKAWISDgoMCAMSCAoCCEAKAggQYhMKAWMSDgoM"
+    "CAYSCAoCCAEKAggQQgQKABAN"
+)
+_LENGTH, _COLUMNS = 64, 16
+_SEVERITY_FATAL = 4
+_ABSENT = "not installed"
+# Where its releases kept, or might keep, each of these.
+_ONNX_HOMES = (
+    "neural_compressor.adaptor.onnxrt",
+    "neural_compressor.onnxrt",
+    "neural_compressor.quantization",
+)
+_PRUNING_HOMES = (
+    "neural_compressor.compression.pruner",
+    "neural_compressor.torch.algorithms.pruning",
+    "neural_compressor.pruning",
+)
+_DISTILLATION_HOMES = ("neural_compressor.compression.distillation", "neural_compressor.distillation")
+_SMOOTH_QUANT = re.compile(r"import_module\(\s*[\"']([\w.]*smooth_quant)[\"']")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one probe and prints what it found."""
+    print("\n" + json.dumps(PROBES[argv[0]]()))
+    return 0
+
+
+def _onnxruntime() -> dict[str, Any]:
+    """Which execution providers really load, and whether integer products saturate in the engine."""
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(_SEVERITY_FATAL)
+    loads = {name: _problem(partial(_session, ort, name)) for name in ort.get_available_providers()}
+    left = np.full((1, _LENGTH), 255, np.uint8)
+    right = np.full((_LENGTH, _COLUMNS), 127, np.int8)
+    product = _session(ort, "CPUExecutionProvider").run(None, {"a": left, "b": right})[0]
+    exact = left.astype(np.int32) @ right.astype(np.int32)
+    return {
+        "version": ort.__version__,
+        "providers": loads,
+        "saturates": bool((product != exact).any()),
+        "smooth_quant": _smooth_quant(),
+    }
+
+
+def _session(ort: Any, provider: str) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = _SEVERITY_FATAL
+    session = ort.InferenceSession(_PRODUCT, options, providers=[provider])
+    if provider not in session.get_providers():
+        msg = "it is built in, but its libraries are not found here"
+        raise RuntimeError(msg)
+    return session
+
+
+def _smooth_quant() -> dict[str, str] | None:
+    """The module that ONNX Runtime's SmoothQuant option imports, and what becomes of that; None without the option."""
+    spec = find_spec("onnxruntime")
+    places = () if spec is None else tuple(spec.submodule_search_locations or ())
+    for place in places:
+        source = Path(place) / "quantization" / "quantize.py"
+        match = _SMOOTH_QUANT.search(source.read_text(encoding="utf-8")) if source.is_file() else None
+        if match:
+            return {"module": match.group(1), "problem": _import_problem(match.group(1))}
+    return None
+
+
+def _neural_compressor() -> dict[str, Any]:
+    """What the installed neural-compressor has, apart from its torch half."""
+    return {
+        "version": _version("neural-compressor"),
+        "tuner": _import_problem("neural_compressor.common.base_tuning"),
+        "onnx": _first_found(_ONNX_HOMES),
+        "pruning": _first_found(_PRUNING_HOMES),
+        "distillation": _first_found(_DISTILLATION_HOMES),
+    }
+
+
+def _torch_flow() -> dict[str, Any]:
+    """Whether neural-compressor's torch flow can be imported to its end."""
+    names = (
+        "neural_compressor.torch.export",
+        "neural_compressor.torch.quantization",
+        "neural_compressor.torch.algorithms.pt2e_quant.core",
+    )
+    return {"problem": next(filter(None, map(_import_problem, names)), "")}
+
+
+def _import_problem(module: str) -> str:
+    return _problem(partial(importlib.import_module, module))
+
+
+def _problem(attempt: Callable[[], object]) -> str:
+    """Why it fails, empty if it does not."""
+    try:
+        attempt()
+    except Exception as error:  # noqa: BLE001 - somebody else's package may raise anything; whatever it is, is the finding
+        reason = " ".join(str(error).split())[:200]
+        return f"{type(error).__name__}: {reason}"
+    return ""
+
+
+def _first_found(names: Sequence[str]) -> str | None:
+    return next((name for name in names if not _problem(partial(_find, name))), None)
+
+
+def _find(name: str) -> None:
+    if find_spec(name) is None:
+        raise ModuleNotFoundError(name)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return _ABSENT
+
+
+PROBES: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "onnxruntime": _onnxruntime,
+    "neural-compressor": _neural_compressor,
+    "torch-flow": _torch_flow,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

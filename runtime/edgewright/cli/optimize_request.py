@@ -1,0 +1,269 @@
+"""From flags and a recipe to the request that the optimizer understands."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from edgewright.bundle.errors import EdgewrightError
+from edgewright.cli.arguments import threads_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewright.optimize.request import EngineChoice, OptimizeRequest
+    from edgewright.optimize.spec import ClassifierOptions, ModelSpec
+
+__all__ = ["RECIPE_KEYS", "build_request", "merge_values"]
+
+_NUMBER = (int, float)
+_SHOWN = 80
+#: Everything a recipe may hold, by flag with underscores, and the type of its value there.
+RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
+    "model": str,
+    "output": str,
+    "weights": str,
+    "spec": str,
+    "task": str,
+    "class_names": str,
+    "size": str,
+    "resize": str,
+    "color": str,
+    "scale": _NUMBER,
+    "mean": list,
+    "std": list,
+    "crop_from": int,
+    "activation": str,
+    "top_k": int,
+    "calibrate": str,
+    "calibrate_every": int,
+    "calibrate_limit": int,
+    "seed": int,
+    "select": str,
+    "effort": str,
+    "passes": (str, list),
+    "leave_float": (str, list),
+    "profile": str,
+    "engine": str,
+    "time_budget": (str, int),
+    "no_cache": bool,
+    "labels": str,
+    "images": str,
+    "agree": str,
+    "metric": str,
+    "max_drop": _NUMBER,
+    "min_agreement": _NUMBER,
+    "min_speedup": _NUMBER,
+    "max_size": (str, int),
+    "threads": int,
+    "runs": int,
+    "report": str,
+    "keep_float": bool,
+    "name": str,
+    "version": str,
+}
+# Where a result goes does not determine what it is.
+_NOT_RECORDED = frozenset({"output", "report", "no_cache"})
+# A bundle travels: of these only the last part of the path goes into its provenance.
+_PATHS = frozenset({"model", "weights", "spec", "class_names", "calibrate", "select", "labels", "images", "agree"})
+_DEFAULTS: Mapping[str, Any] = {
+    "effort": "balanced",
+    "engine": "edgewright",
+    "seed": 0,
+    "metric": "ap50",
+    "threads": 1,
+    "runs": 240,
+    "version": "1",
+}
+_CLASSIFIER_KEYS = frozenset(
+    {"class_names", "size", "resize", "color", "scale", "mean", "std", "crop_from", "activation", "top_k"}
+)
+
+
+def merge_values(given: Mapping[str, Any], recipe_file: Path | None) -> dict[str, Any]:
+    """Flags over the recipe over the defaults.
+
+    Args:
+        given: The flags given, by key.
+        recipe_file: The recipe, None without.
+
+    Raises:
+        EdgewrightError: Something that every run needs is missing.
+        SpecError: The recipe cannot be used.
+    """
+    from edgewright.optimize.recipe import load_recipe
+
+    recipe = load_recipe(recipe_file, RECIPE_KEYS) if recipe_file is not None else {}
+    values = {**_DEFAULTS, **recipe, **given}
+    for key, flag in (("model", "MODEL"), ("output", "-o OUT.edge"), ("calibrate", "--calibrate SOURCE")):
+        if key not in values:
+            msg = f"{flag} is missing; see edgewright optimize --help for an example"
+            raise EdgewrightError(msg)
+    return values
+
+
+def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
+    """The request that values by key stand for.
+
+    Raises:
+        EdgewrightError: A value means nothing.
+    """
+    from edgewright.optimize.contract import Contract
+    from edgewright.optimize.data.plan import DataChoice
+    from edgewright.optimize.recipe import recipe_values
+    from edgewright.optimize.request import OptimizeRequest
+    from edgewright.optimize.sizes import parse_bytes
+    from edgewright.runtime.bench import settings_for
+
+    limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}
+    size = parse_bytes(str(values["max_size"])) if "max_size" in values else None
+    for key in (*sorted(_PATHS), *sorted(_NOT_RECORDED)):
+        _path(values.get(key))
+    return OptimizeRequest(
+        model=values["model"],
+        output=Path(values["output"]).expanduser(),
+        data=DataChoice(
+            calibrate=values["calibrate"],
+            calibrate_every=values.get("calibrate_every"),
+            limit=values.get("calibrate_limit"),
+            seed=values["seed"],
+            select=values.get("select"),
+            labels=_path(values.get("labels")),
+            images=values.get("images"),
+            agree=values.get("agree"),
+        ),
+        weights=_path(values.get("weights")),
+        spec=_spec(values),
+        contract=Contract(**limits, max_size=size),
+        metric=_choice(values, "metric", ("ap50", "ap")),
+        search=_search(values),
+        timing=settings_for(values["runs"], _threads(values)),
+        keep_float=bool(values.get("keep_float")),
+        name=values.get("name"),
+        version=values["version"],
+        report=_path(values.get("report")),
+        recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
+    )
+
+
+def _search(values: Mapping[str, Any]) -> EngineChoice:
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.optimize.chain.effort import Effort, parse_chain
+    from edgewright.optimize.durations import parse_duration
+    from edgewright.optimize.request import Engine, EngineChoice
+    from edgewright.optimize.steps import default_folder
+
+    if values.get("profile") is not None:
+        load_profile(values["profile"])
+    passes = _names(values, "passes")
+    return EngineChoice(
+        effort=Effort(_choice(values, "effort", [effort.value for effort in Effort])),
+        chain=None if passes is None else parse_chain(passes),
+        keep_float=frozenset(_names(values, "leave_float") or ()),
+        profile=values.get("profile"),
+        engine=Engine(_choice(values, "engine", [engine.value for engine in Engine])),
+        time_budget_s=None if values.get("time_budget") is None else parse_duration(str(values["time_budget"])),
+        cache=None if values.get("no_cache") else default_folder(),
+    )
+
+
+def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    """A list of names: written with commas on the command line, as a list in a recipe."""
+    given = values.get(key)
+    if given is None:
+        return None
+    parts = given.split(",") if isinstance(given, str) else given
+    if not all(isinstance(part, str) and part.strip() for part in parts):
+        msg = f"--{key.replace('_', '-')} takes names joined by commas, found {given!r}"
+        raise EdgewrightError(msg)
+    return tuple(part.strip() for part in parts)
+
+
+def _spec(values: Mapping[str, Any]) -> ModelSpec | ClassifierOptions | None:
+    from edgewright.optimize.errors import SpecError
+    from edgewright.optimize.sources import load_spec
+
+    extra = sorted(_CLASSIFIER_KEYS & set(values))
+    if values.get("task") is None:
+        if extra:
+            msg = f"--{extra[0].replace('_', '-')} describes a classifier; add --task classify"
+            raise SpecError(msg)
+        return load_spec(Path(values["spec"])) if "spec" in values else None
+    if "spec" in values:
+        msg = "--task classify and --spec both say how the model is read; give one of the two"
+        raise SpecError(msg)
+    _choice(values, "task", ("classify",))
+    return _classifier(values)
+
+
+def _classifier(values: Mapping[str, Any]) -> ClassifierOptions:
+    from edgewright.bundle.manifest import ColorOrder, ResizeMode, ScoreActivation
+    from edgewright.optimize.sources.spec_file import load_labels
+    from edgewright.optimize.spec import ClassifierOptions
+
+    given: dict[str, Any] = {key: values[key] for key in ("scale", "crop_from", "top_k", "name") if key in values}
+    given |= {key: _triple(values, key) for key in ("mean", "std") if key in values}
+    for key, kind in (("resize", ResizeMode), ("color", ColorOrder), ("activation", ScoreActivation)):
+        if key in values:
+            given[key] = kind(_choice(values, key, [member.value for member in kind]))
+    if "class_names" in values:
+        given["labels"] = load_labels(Path(values["class_names"]))
+    if "size" in values:
+        given["size"] = _size(values["size"])
+    return ClassifierOptions(**given)
+
+
+def _choice(values: Mapping[str, Any], key: str, allowed: list[str] | tuple[str, ...]) -> str:
+    """The value of ``key``; argparse has checked flags already, a recipe's values come here unchecked."""
+    value: str = values[key]
+    if value not in allowed:
+        msg = f"--{key.replace('_', '-')} cannot be {value!r}; it may be {', '.join(allowed)}"
+        raise EdgewrightError(msg)
+    return value
+
+
+def _threads(values: Mapping[str, Any]) -> int:
+    try:
+        return threads_argument(str(values["threads"]))
+    except argparse.ArgumentTypeError as error:
+        msg = f"--threads: {error}"
+        raise EdgewrightError(msg) from error
+
+
+def _recorded(key: str, value: Any) -> Any:
+    return PurePath(value).name or value if key in _PATHS else value
+
+
+def _triple(values: Mapping[str, Any], key: str) -> tuple[float, float, float]:
+    numbers = values[key]
+    if len(numbers) != 3 or not all(isinstance(number, _NUMBER) for number in numbers):
+        msg = f"--{key} needs three numbers, one a channel, found {numbers}"
+        raise EdgewrightError(msg)
+    return (float(numbers[0]), float(numbers[1]), float(numbers[2]))
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        msg = f"--size cannot be {text!r}; write it as WIDTHxHEIGHT, for example 224x224"
+        raise EdgewrightError(msg)
+    return int(width), int(height)
+
+
+def _path(text: str | None) -> Path | None:
+    """A path as typed; one that no file system could hold is refused here, before any work."""
+    if text is None:
+        return None
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except FileNotFoundError:
+        return path
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, (NotADirectoryError, PermissionError)):
+            return path  # whoever opens it says so in its own words
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        msg = f"{shown!r} cannot be a path: {getattr(error, 'strerror', None) or error}"
+        raise EdgewrightError(msg) from error
+    return path

@@ -1,0 +1,209 @@
+"""What `edgewright doctor` says, on this machine and on ones that lack something."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edgewright.cli import doctor, doctor_extras, doctor_probes
+from edgewright.cli.doctor import Finding
+
+
+@pytest.fixture(scope="module")
+def findings() -> dict[str, Finding]:
+    return {f"{finding.group}/{finding.name}": finding for finding in doctor.diagnose()}
+
+
+def test_it_looks_at_everything(findings: dict[str, Finding]) -> None:
+    wanted = {
+        "machine/python",
+        "machine/processor",
+        "machine/int8",
+        "packages/edgewright",
+        "packages/base",
+        "packages/optimize",
+        "engine/CPUExecutionProvider",
+        "engine/integer sums",
+        "engine/SmoothQuant",
+        "neural-compressor/version",
+        "neural-compressor/tuner",
+        "neural-compressor/torch flow",
+        "neural-compressor/onnx",
+        "neural-compressor/pruning",
+        "neural-compressor/distillation",
+    }
+    assert wanted <= set(findings)
+    assert {finding.state for finding in findings.values()} <= {"ok", "warn", "missing"}
+    assert all(finding.remedy for finding in findings.values() if finding.state != "ok")
+
+
+def test_what_the_other_tests_use_is_found_to_work(findings: dict[str, Finding]) -> None:
+    for name in ("packages/optimize", "engine/CPUExecutionProvider", "neural-compressor/tuner"):
+        assert findings[name].state == "ok", findings[name]
+    flow = findings["neural-compressor/torch flow"]
+    assert (flow.state == "ok") is (find_spec("torchao") is not None), flow
+
+
+def test_onnxruntimes_smooth_quant_is_tried_and_not_believed(findings: dict[str, Finding]) -> None:
+    finding = findings["engine/SmoothQuant"]
+    done = subprocess.run(
+        [sys.executable, "-c", "import neural_compressor.adaptor.ox_utils.smooth_quant"],
+        check=False,
+        capture_output=True,
+    )
+    assert (finding.state == "ok") is (done.returncode == 0)
+    assert "neural_compressor.adaptor" in finding.text
+
+
+def test_the_product_is_the_one_it_claims() -> None:
+    model = onnx.load_model_from_string(doctor_probes._PRODUCT)
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node] == ["MatMulInteger"]
+
+
+def speak(monkeypatch: pytest.MonkeyPatch, found: list[Finding], *, as_json: bool = False) -> int:
+    monkeypatch.setattr(doctor, "diagnose", lambda: tuple(found))
+    return doctor.run(argparse.Namespace(json=as_json))
+
+
+FINE = Finding("engine", "CPU", "ok", "loads")
+LESS = Finding("engine", "GPU", "warn", "does not load", "leave it")
+LACK = Finding("packages", "onnx", "missing", "lacks onnxruntime", "pip install 'edgewright[onnx]'")
+
+
+@pytest.mark.parametrize(("found", "code"), [([FINE], 0), ([FINE, LESS], 0), ([FINE, LESS, LACK], 5)])
+def test_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], found: list[Finding], code: int
+) -> None:
+    assert speak(monkeypatch, found) == code
+    text = capsys.readouterr().out
+    assert all(finding.text in text and finding.remedy in text for finding in found)
+    assert speak(monkeypatch, found, as_json=True) == code
+    data = json.loads(capsys.readouterr().out)
+    assert data["ok"] is (code == 0)
+    assert [entry["name"] for entry in data["findings"]] == [finding.name for finding in found]
+
+
+def packages(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> dict[str, Finding]:
+    """What is said of packages on a machine that has only these."""
+    lines = [
+        "numpy>=2,<3",
+        "tomli>=2; python_version < '3.11'",
+        "onnxruntime>=1.23; extra == 'onnx'",
+        "onnx>=1.21; extra == 'optimize'",
+        "psutil>=5.9; extra == 'optimize'",
+        "neural-compressor==3.10; (python_version >= '3.11') and extra == 'optimize'",
+        "never-there>=1; (python_version < '3.1') and extra == 'optimize'",
+    ]
+    monkeypatch.setattr(doctor_extras, "installed_version", lambda name: "1.0" if name in installed else None)
+    extras = doctor_extras.read_extras(lines)
+    monkeypatch.setattr(doctor, "read_extras", lambda: extras)
+    return {finding.name: finding for finding in doctor._packages(lambda _name: {})}
+
+
+def test_an_installed_extra_that_lacks_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = packages(monkeypatch, {"numpy", "onnx", "tomli"})
+    assert (found["base"].state, found["optimize"].state) == ("ok", "missing")
+    assert found["optimize"].text.startswith("lacks neural-compressor, psutil")
+    assert found["optimize"].remedy == "pip install 'edgewright[optimize]'"
+    assert "onnx" in found["others"].text
+
+
+def test_a_package_alone_does_not_make_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = packages(monkeypatch, {"numpy", "psutil", "tomli"})
+    assert "optimize" not in found
+    assert found["base"].state == "ok"
+
+
+def test_a_broken_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = packages(monkeypatch, {"tomli"})["base"]
+    assert (finding.state, finding.remedy) == ("missing", "pip install 'edgewright'")
+
+
+@pytest.mark.parametrize(
+    ("instructions", "state", "says"),
+    [
+        (("avx2", "avx512_vnni"), "ok", "in hardware"),
+        (("avx2",), "warn", "overflow"),
+        (("asimd", "asimddp"), "ok", "asimddp"),
+        (("asimd",), "warn", "may not be faster"),
+    ],
+)
+def test_processors(monkeypatch: pytest.MonkeyPatch, instructions: tuple[str, ...], state: str, says: str) -> None:
+    from edgewright.runtime import machine
+
+    seen = machine.Machine("a processor", "some", 4, instructions, "Linux")
+    monkeypatch.setattr(machine, "describe_machine", lambda: seen)
+    finding = list(doctor._processor(lambda _name: {}))[-1]
+    assert finding.state == state
+    assert says in finding.text
+
+
+ENGINE = {"version": "1.0", "providers": {"CPUExecutionProvider": ""}, "saturates": False, "smooth_quant": None}
+
+
+@pytest.mark.parametrize(
+    ("answer", "states"),
+    [
+        (ENGINE, ["ok", "ok"]),
+        ({**ENGINE, "saturates": True}, ["ok", "warn"]),
+        ({**ENGINE, "providers": {"CUDAExecutionProvider": "no libcuda"}}, ["warn", "ok"]),
+        ({**ENGINE, "smooth_quant": {"module": "a.b", "problem": ""}}, ["ok", "ok", "ok"]),
+        ({**ENGINE, "smooth_quant": {"module": "a.b", "problem": "gone"}}, ["ok", "ok", "warn"]),
+        ({"died": "its process was ended by SIGILL"}, ["missing"]),
+    ],
+)
+def test_what_the_engine_answered(answer: dict[str, object], states: list[str]) -> None:
+    assert [finding.state for finding in doctor._engine(lambda _name: answer)] == states
+
+
+COMPRESSOR = {"version": "2.6", "tuner": "", "onnx": "a", "pruning": "b", "distillation": "c", "problem": ""}
+
+
+@pytest.mark.parametrize(
+    ("answer", "states"),
+    [
+        (COMPRESSOR, ["ok"] * 6),
+        ({**COMPRESSOR, "onnx": None, "pruning": None}, ["ok", "ok", "ok", "warn", "warn", "ok"]),
+        ({**COMPRESSOR, "tuner": "No module named 'cpuinfo'"}, ["ok", "missing", *["ok"] * 4]),
+        ({**COMPRESSOR, "problem": "needs torchao"}, ["ok", "ok", "warn", *["ok"] * 3]),
+        ({"died": "no answer within 60 s"}, ["missing"]),
+    ],
+)
+def test_what_neural_compressor_answered(answer: dict[str, object], states: list[str]) -> None:
+    assert [finding.state for finding in doctor._neural_compressor(lambda _name: answer)] == states
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "SIGILL"),
+        ("raise ImportError('libgomp.so.1 is missing')", "libgomp.so.1 is missing"),
+        ("print('chatter')", "status 0"),
+        ("import time; time.sleep(60)", "no answer"),
+    ],
+)
+def test_a_probe_that_dies_is_a_finding(code: str, says: str) -> None:
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = 0.0 if "sleep" in code else time.monotonic() + 60
+    try:
+        assert says in doctor._answer(process, until)["died"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_file_called_like_a_package_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    with doctor._probes() as ask:
+        assert ask("onnxruntime")["providers"]["CPUExecutionProvider"] == ""
