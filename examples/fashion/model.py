@@ -2,10 +2,11 @@
 
     edgewright optimize examples.fashion.model:factory --weights fashion.npz ...
 
-Separable convolutions as in Xception (Chollet 2017): a depthwise 3x3 and a pointwise 1x1 without anything between them,
-then batch norm and ReLU. Nothing holds the scales of the channels between the two together, and training lets them
-drift apart; one 8-bit scale for all of them then leaves the weak ones a few levels. That makes it a network that plain
-min-max quantization breaks.
+The inference form of MobileOne (Vasu et al. 2023): a stack of depthwise 3x3 and pointwise 1x1 convolutions with ReLU, into
+which the branches of the training form (``examples.fashion.branches``) were folded. Networks folded from branches are
+known to suffer from plain quantization (Chu et al. 2022, "Make RepVGG Greater Again"): a branch that is an identity with
+batch norm puts its gain on the diagonal of a kernel, and where a channel hardly ever fires that gain is huge. One such
+weight sets the scale of all others of its output channel.
 """
 
 from __future__ import annotations
@@ -25,30 +26,16 @@ from examples.fashion.data import CLASSES, SIDE
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["RECIPE_KEY", "DepthwiseNet", "factory", "load_weights"]
+__all__ = ["BLOCKS", "RECIPE_KEY", "STEM", "STRIDE", "DepthwiseNet", "factory", "load_weights"]
 
 RECIPE_KEY = "recipe"
 """Entry of the weights file that is no weight: the digest of how they were trained, as bytes."""
 
 STEM = 16
-# (channels, stride)
-_BLOCKS = ((16, 2), (32, 1), (32, 2), (32, 1), (32, 1), (32, 1))
-
-
-class Separable(nn.Module):
-    """Depthwise 3x3, pointwise 1x1, batch norm, ReLU."""
-
-    def __init__(self, source: int, out: int, stride: int) -> None:
-        """Filters ``source`` channels one by one, then mixes them to ``out``."""
-        super().__init__()
-        self.depthwise = nn.Conv2d(source, source, 3, stride, 1, groups=source, bias=False)
-        self.pointwise = nn.Conv2d(source, out, 1, bias=False)
-        self.norm = nn.BatchNorm2d(out)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, source, h, w) to (N, out, h / stride, w / stride)."""
-        y: torch.Tensor = nn.functional.relu(self.norm(self.pointwise(self.depthwise(x))))
-        return y
+STRIDE = 2
+"""Of the stem."""
+BLOCKS = ((16, 1), (16, 1), (32, 2), (32, 1), (32, 1), (32, 1))
+"""(channels, stride) of each pair of a depthwise and a pointwise convolution."""
 
 
 class DepthwiseNet(nn.Module):
@@ -57,17 +44,18 @@ class DepthwiseNet(nn.Module):
     def __init__(self) -> None:
         """Builds it with untrained weights."""
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, STEM, 3, 1, 1, bias=False), nn.BatchNorm2d(STEM), nn.ReLU())
-        layers, source = [], STEM
-        for channels, stride in _BLOCKS:
-            layers.append(Separable(source, channels, stride))
+        layers: list[nn.Module] = [nn.Conv2d(3, STEM, 3, STRIDE, 1), nn.ReLU()]
+        source = STEM
+        for channels, stride in BLOCKS:
+            layers += [nn.Conv2d(source, source, 3, stride, 1, groups=source), nn.ReLU()]
+            layers += [nn.Conv2d(source, channels, 1), nn.ReLU()]
             source = channels
-        self.blocks = nn.Sequential(*layers)
+        self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(source, len(CLASSES))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits of the ten classes."""
-        logits: torch.Tensor = self.classifier(self.blocks(self.stem(image)).mean((2, 3)))
+        logits: torch.Tensor = self.classifier(self.features(image).mean((2, 3)))
         return logits
 
 

@@ -24,6 +24,7 @@ from torch import nn  # noqa: TID253
 from edgewright.bundle.arrays import npz_bytes, read_npz
 from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.errors import EdgewrightError
+from examples.fashion.branches import BranchedNet, fold
 from examples.fashion.data import Split, load_split
 from examples.fashion.model import RECIPE_KEY, DepthwiseNet, load_weights
 
@@ -55,9 +56,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the recipe and the code of the network."""
-        network = Path(sys.modules[DepthwiseNet.__module__].__file__ or "").read_bytes()
-        return sha256(repr(sorted(asdict(self).items())).encode() + network).hexdigest()
+        """SHA-256 over the recipe and the code of the network and of its training."""
+        code = b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in ("model", "branches", "train"))
+        return sha256(repr(sorted(asdict(self).items())).encode() + code).hexdigest()
 
 
 def train(data: Split, recipe: Recipe, on_step: Callable[[int, int, float], None]) -> DepthwiseNet:
@@ -69,10 +70,10 @@ def train(data: Split, recipe: Recipe, on_step: Callable[[int, int, float], None
         on_step: Told the steps done, their number, and the loss.
 
     Returns:
-        The network in evaluation mode.
+        The network in its inference form.
     """
     torch.manual_seed(recipe.seed)
-    network = DepthwiseNet().train()
+    network = BranchedNet().train()
     count = min(recipe.pictures, len(data.labels))
     steps = recipe.epochs * (count // recipe.batch)
     optimizer = torch.optim.Adam(network.parameters(), recipe.rate)
@@ -89,7 +90,7 @@ def train(data: Split, recipe: Recipe, on_step: Callable[[int, int, float], None
         optimizer.step()
         schedule.step()
         on_step(step + 1, steps, float(loss.detach()))
-    return network.eval()
+    return fold(network.eval())
 
 
 def accuracy(network: DepthwiseNet, data: Split) -> float:

@@ -180,6 +180,21 @@ def mixed() -> bytes:
     return net.model([1, 80, 4 + CLASSES])
 
 
+def parted_late() -> bytes:
+    """YOLO as it is exported: joined level by level, levels joined, split into boxes and scores, joined again."""
+    net = Net(6)
+    levels = []
+    for feature, side, _ in net.pyramid():
+        distances = net.op("Relu", net.conv(net.unit(feature, 16, 16), 16, 4, 1, gain=240.0, bias=600.0))
+        logits = net.conv(net.unit(feature, 16, 16), 16, CLASSES, 1, gain=1.5, bias=-1.0)
+        joined = net.op("Concat", distances, logits, axis=1)
+        levels.append(net.op("Reshape", joined, net.constant([1, 4 + CLASSES, side * side], np.int64)))
+    boxes, scores = net.split(net.op("Concat", *levels, axis=2), [4, CLASSES], 1)
+    net.op("Concat", net.op("Sqrt", boxes), net.op("Sigmoid", scores), out="raw", axis=1)
+    net.op("Transpose", "raw", out="out", perm=[0, 2, 1])
+    return net.model([1, 80, 4 + CLASSES])
+
+
 def residual_classifier() -> bytes:
     """Stem, two residual stages, global pooling, five logits (1, 5); every kind of region is in it but a box head."""
     net = Net(5)
@@ -200,6 +215,7 @@ HEADS: dict[str, Callable[[], bytes]] = {
     "anchored": anchored,
     "transformer": transformer,
     "mixed": mixed,
+    "parted-late": parted_late,
 }
 
 

@@ -121,7 +121,7 @@ class _Optimization:
     def __init__(self, request: OptimizeRequest, progress: Progress) -> None:
         self._request, self._progress = request, progress
         self._search = request.search
-        self._deadline = Deadline(self._search.time_budget_s)
+        self._deadline = Deadline(request.contract.time_budget)
         self._cache = StepCache(self._search.cache, on_note=progress.note)
 
     @property
@@ -149,7 +149,7 @@ class _Optimization:
             provenance = provenance_of(request, loaded.source, "UNJUDGED")
             write_bundle(draft, candidate.manifest(candidate.variants(), provenance), candidate.payload())
             rows = compare_forms(draft, candidate, bench, roles, request.timing.threads)
-            choice = choose_form(rows, request.contract)
+            choice = choose_form(rows, request.contract, self._search.ship, foreign=target.foreign)
             progress.note(choice.why)
             settings = JudgeSettings(request.contract, request.metric, request.timing, choice.judged, choice.gated)
             judgement = judge_candidate(draft, roles.plan, roles.used, settings, progress)
@@ -176,7 +176,9 @@ class _Optimization:
         chained, target = found.chained, found.target
         best = chained.best
         details = chained.details
-        sensitivity = details.get("sensitivity") or {"regions": [], "tensors": sqnr_rows(bench, best)}
+        sensitivity = details.get("sensitivity")
+        if sensitivity is None and not self._chain.brief:
+            sensitivity = {"regions": [], "tensors": sqnr_rows(bench, best)}
         boards = [] if self._chain.brief else predict_boards(best.graph, bench, self._search.profile)
         return Story(
             trials=[trial.values() for trial in chained.trials],

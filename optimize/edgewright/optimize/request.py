@@ -41,7 +41,7 @@ class EngineChoice:
         keep_float: Nodes to leave in float whatever else happens.
         profile: The board it is for; None takes this machine.
         engine: Who drives the search.
-        time_budget_s: Seconds after which nothing new is tried; None for no limit.
+        ship: The form that goes into the bundle; None chooses.
         cache: Folder of finished steps; None keeps none.
     """
 
@@ -50,7 +50,7 @@ class EngineChoice:
     keep_float: frozenset[str] = frozenset()
     profile: str | None = None
     engine: Engine = Engine.OWN
-    time_budget_s: float | None = None
+    ship: str | None = None
     cache: Path | None = None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edgewright.optimize.chain.workbench import PictureSet
 from edgewright.optimize.data.manifest import manifest_of
 from edgewright.optimize.data.plan import calibration_samples, selection_samples
-from edgewright.optimize.evaluate.intervals import block_length
+from edgewright.optimize.evaluate.intervals import block_of
 from edgewright.optimize.feeds import PictureFeeds
 from edgewright.optimize.steps import StepInput
 
@@ -112,7 +112,7 @@ def _set(
 
 
 def _block(indices: list[int], source: SampleSource) -> int:
-    return block_length(indices, source.spacing_s)
+    return block_of(indices, source.spacing_s)
 
 
 def _calibration(plan: DataPlan) -> Iterator[Sample]:

@@ -7,8 +7,9 @@ Every form was measured on the selection pictures, and timed briefly against the
 3. A form that is less faithful than the static INT8 one beyond noise comes behind it.
 4. The faster one wins; within ``SAME_SPEED`` the more faithful one.
 
-When no form is left, the float model itself is shipped, and the report says so. What is chosen here is judged afterwards
-on pictures of its own.
+When no form is left, the float model itself is shipped, and the report says so. For a board of another architecture the
+clock of this machine says nothing: no gate, and static INT8 goes. A form wanted by name (``--ship``) goes whatever was
+measured. What is chosen here is judged afterwards on pictures of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgewright.optimize.errors import SpecError
 from edgewright.optimize.evaluate.quality import FLOAT
 
 if TYPE_CHECKING:
@@ -84,13 +86,26 @@ class Choice:
     gated: bool = False
 
 
-def choose_form(rows: Sequence[FormFigures], contract: Contract) -> Choice:
+def choose_form(
+    rows: Sequence[FormFigures], contract: Contract, wanted: str | None = None, *, foreign: bool = False
+) -> Choice:
     """Chooses by the rules of the module.
 
     Args:
         rows: The forms beside the float one; the first is the static INT8 one.
         contract: What was promised.
+        wanted: Name of the form to ship; None chooses.
+        foreign: The model is for a board of another architecture.
+
+    Raises:
+        SpecError: The form wanted is not there, or cannot be run here.
     """
+    if wanted is not None:
+        return _wanted(rows, wanted)
+    if foreign and rows[0].problem is None:
+        return Choice(
+            rows[0].name, rows[0].name, f"{rows[0].name}: made for a board whose speed this machine cannot tell"
+        )
     able = [row for row in rows if row.problem is None and row.speedup is not None]
     quick = [row for row in able if row.speedup is None or row.speedup.high >= 1.0]
     if not quick:
@@ -108,6 +123,17 @@ def choose_form(rows: Sequence[FormFigures], contract: Contract) -> Choice:
     elif not contract.empty:
         reasons.append("keeps every promise that these figures can tell of")
     return Choice(winner.name, winner.name, f"{winner.name}: {', '.join(reasons)}")
+
+
+def _wanted(rows: Sequence[FormFigures], name: str) -> Choice:
+    row = next((row for row in rows if row.name == name), None)
+    if row is None:
+        msg = f"there is no form {name!r} to ship; this chain makes {', '.join(row.name for row in rows)}"
+        raise SpecError(msg)
+    if row.problem is not None:
+        msg = f"the form {name!r} cannot be shipped: {row.problem}"
+        raise SpecError(msg)
+    return Choice(name, name, f"{name}: wanted by name")
 
 
 def _missed(row: FormFigures, contract: Contract) -> int:

@@ -6,6 +6,7 @@ pictures and told in the report, whichever board the model is for.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from edgewright.device_profiles.profile import list_profiles, load_profile
 from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.selection import FidelityJudge
-from edgewright.optimize.targets import advise, predict
+from edgewright.optimize.targets.advise import advise
+from edgewright.optimize.targets.predict import predict
 
 if TYPE_CHECKING:
     from edgewright.device_profiles.profile import DeviceProfile
@@ -40,6 +42,12 @@ class Target:
     profile: DeviceProfile | None
     scheme: Scheme
     reasons: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the board's architecture is another than this machine's, so that times taken here say nothing."""
+        wanted = None if self.profile is None else self.profile.architecture
+        return wanted is not None and wanted.value != platform.machine()
 
 
 def choose_target(name: str | None, bench: Workbench, chain: Chain) -> Target:

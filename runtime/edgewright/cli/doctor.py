@@ -175,7 +175,7 @@ def _neural_compressor(ask: Callable[[str], dict[str, Any]]) -> Iterator[Finding
     yield Finding(group, "version", OK, found["version"])
     if found["tuner"]:
         seen = f"its framework-neutral tuner cannot be imported: {found['tuner']}"
-        yield Finding(group, "tuner", MISSING, seen, "pip install 'edgewright[optimize]'")
+        yield Finding(group, "tuner", MISSING, seen, "pip install 'edgewright[neural-compressor]'")
     else:
         yield Finding(group, "tuner", OK, "framework-neutral tuner: --engine neural-compressor works")
     yield _torch_flow(ask)
@@ -190,12 +190,12 @@ def _torch_flow(ask: Callable[[str], dict[str, Any]]) -> Finding:
     group, name = "neural-compressor", "torch flow"
     if find_spec("torch") is None:
         return Finding(
-            group, name, WARN, "needs torch, which is not installed", "pip install 'edgewright[optimize,torch]'"
+            group, name, WARN, "needs torch, which is not installed", "pip install 'edgewright[neural-compressor,torch]'"
         )
     found = ask("torch-flow")
     problem = found.get("died") or found["problem"]
     if problem:
-        remedy = "pip install 'edgewright[optimize,torch]'; models from files and the tuner do without it"
+        remedy = "pip install 'edgewright[neural-compressor,torch]'; models from files and the tuner do without it"
         return Finding(group, name, WARN, f"cannot be imported: {problem}", remedy)
     return Finding(group, name, OK, "export, prepare, calibrate, autotune and convert can be imported")
 

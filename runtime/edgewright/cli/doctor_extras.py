@@ -20,6 +20,7 @@ TELLING: Mapping[str, str] = {
     "onnx": "onnxruntime",
     "tflite": "ai-edge-litert",
     "optimize": "onnx",
+    "neural-compressor": "neural-compressor",
     "torch": "torch",
     "tflite-export": "litert-torch",
     "tensorflow": "tensorflow-cpu",

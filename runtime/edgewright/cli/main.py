@@ -33,13 +33,14 @@ VERBS: Mapping[str, str] = {
     "run": "watch a camera or a file with a bundle",
     "ingest": "receive events from devices into a database",
     "profiles": "the boards edgewright knows",
+    "doctor": "what this machine, these packages and their versions can really do",
 }
 
 _DESCRIPTION = "Takes a vision model from a workstation to a camera on a small board, and keeps it honest there."
 _EPILOG = """\
 examples:
   edgewright optimize examples.person.model:factory --weights frozen_inference_graph.pb \\
-      --calibrate clip.avi --agree clip.avi --min-agreement 90 -o person.edge
+      --calibrate clip.avi --min-agreement 90 -o person.edge
   edgewright verify person.edge
   edgewright run person.edge --source clip.avi --annotate seen.mp4
 

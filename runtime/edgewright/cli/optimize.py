@@ -84,6 +84,9 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--leave-float", metavar="NODE,...", help="nodes that stay in float whatever is tried")
     group.add_argument("--profile", metavar="NAME", help="the board it is for (edgewright profiles list)")
     group.add_argument("--engine", choices=["edgewright", "neural-compressor"], help="who drives the search")
+    group.add_argument(
+        "--ship", metavar="FORM", help="int8, uint8-input, dynamic, weight-only or float16 (default: choose)"
+    )
     group.add_argument("--time-budget", metavar="TIME", help="try nothing new after 90s, 20m or 1h")
     group.add_argument("--no-cache", action="store_true", default=None, help="neither use nor keep finished steps")
     group.add_argument("--plan", action="store_true", help="say what would run, for how long, and stop")

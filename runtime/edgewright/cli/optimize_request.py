@@ -46,6 +46,7 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "leave_float": (str, list),
     "profile": str,
     "engine": str,
+    "ship": str,
     "time_budget": (str, int),
     "no_cache": bool,
     "labels": str,
@@ -111,12 +112,14 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
     """
     from edgewright.optimize.contract import Contract
     from edgewright.optimize.data.plan import DataChoice
+    from edgewright.optimize.durations import parse_duration
     from edgewright.optimize.recipe import recipe_values
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.sizes import parse_bytes
     from edgewright.runtime.bench import settings_for
 
     limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}
+    budget = parse_duration(str(values["time_budget"])) if "time_budget" in values else None
     size = parse_bytes(str(values["max_size"])) if "max_size" in values else None
     for key in (*sorted(_PATHS), *sorted(_NOT_RECORDED)):
         _path(values.get(key))
@@ -135,7 +138,7 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         ),
         weights=_path(values.get("weights")),
         spec=_spec(values),
-        contract=Contract(**limits, max_size=size),
+        contract=Contract(**limits, max_size=size, time_budget=budget),
         metric=_choice(values, "metric", ("ap50", "ap")),
         search=_search(values),
         timing=settings_for(values["runs"], _threads(values)),
@@ -144,13 +147,13 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         version=values["version"],
         report=_path(values.get("report")),
         recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
+        typed=recipe_values(values),
     )
 
 
 def _search(values: Mapping[str, Any]) -> EngineChoice:
     from edgewright.device_profiles.profile import load_profile
     from edgewright.optimize.chain.effort import Effort, parse_chain
-    from edgewright.optimize.durations import parse_duration
     from edgewright.optimize.request import Engine, EngineChoice
     from edgewright.optimize.steps import default_folder
 
@@ -163,7 +166,7 @@ def _search(values: Mapping[str, Any]) -> EngineChoice:
         keep_float=frozenset(_names(values, "leave_float") or ()),
         profile=values.get("profile"),
         engine=Engine(_choice(values, "engine", [engine.value for engine in Engine])),
-        time_budget_s=None if values.get("time_budget") is None else parse_duration(str(values["time_budget"])),
+        ship=values.get("ship"),
         cache=None if values.get("no_cache") else default_folder(),
     )
 

@@ -81,6 +81,7 @@ def test_divergence_agrees_with_the_definition() -> None:
     """Against the procedure of the paper, written out bin by bin."""
     random = np.random.default_rng(0)
     counts = random.poisson(np.geomspace(300, 0.05, 900)).astype(np.float64)
+    counts[-1] = counts[-2]
     bins = Bins(counts, np.arange(901.0), 0, 0, 900)
     for stop in (256, 300, 513, 900):
         clipped = counts[:stop].copy()
@@ -111,6 +112,17 @@ def test_zeros_behind_a_relu_do_not_decide(written: str) -> None:
     mixed = clipped_range(histogram_of(np.append(values, np.zeros(400_000))), RangeChoice.parse(written))
     assert plain[0] == mixed[0] == 0
     assert mixed[1] == pytest.approx(plain[1], rel=0.1)
+
+
+@pytest.mark.parametrize("written", CLIPPING)
+@pytest.mark.parametrize("sides", [1, 2])
+def test_a_saturated_activation_keeps_its_bounds(written: str, sides: int) -> None:
+    """A twentieth of all values stands at six: the full range says them exactly, a narrower one would clip them."""
+    values = np.random.default_rng(0).normal(0, 3, 500_000)
+    clipped = np.clip(values, -6 if sides == 2 else 0, 6)
+    low, high = clipped_range(histogram_of(clipped), RangeChoice.parse(written))
+    assert high == pytest.approx(6, rel=0.03)
+    assert low == pytest.approx(-6 if sides == 2 else 0, rel=0.03)
 
 
 @pytest.mark.parametrize("written", CLIPPING)

@@ -256,4 +256,4 @@ except MissingExtraError as error: print(error)
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert package in done.stdout
-    assert "edgewright[optimize,torch]" in done.stdout
+    assert "edgewright[neural-compressor,torch]" in done.stdout

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgewright.optimize.errors import PassError
 from edgewright.optimize.heads import SharedKind, channel_ranges, find_shared_scales, mend_heads
 from edgewright.optimize.heads.channels import last_weights
+from edgewright.optimize.heads.part_early import PartEarly
 from edgewright.optimize.heads.split_convolution import SplitConvolution
 from edgewright.optimize.passes import run_passes
 from edgewright.optimize.quantization.writer import quantize_graph
@@ -169,3 +170,25 @@ def test_a_convolution_is_split_exactly_and_where_it_can_be() -> None:
     for bad, bounds in ((node, (0,)), (last, (9,)), (last, (4, 4)), ("nobody", (1,))):
         with pytest.raises(PassError):
             run_passes(graph, [SplitConvolution(bad, bounds)], feeds)
+
+
+def test_what_is_parted_again_is_never_joined_and_not_a_bit_changes() -> None:
+    model, ranges = prepared(HEADS["parted-late"]())
+    step = PartEarly()
+    run = run_passes(onnx.load_model_from_string(model), [step], list(pictures(2)))
+    assert (step.moved, run.max_difference) == (1, 0.0)
+    assert not any(node.op_type == "Split" for node in run.model.graph.node)
+    known = step.ranges(ranges)
+    changed = run.model.SerializeToString()
+    tensors = {name for node in run.model.graph.node for name in node.output}
+    assert tensors <= set(known)
+    before, after = find_shared_scales(model, ranges), find_shared_scales(changed, known)
+    assert len(after) < len(before)
+
+
+@pytest.mark.parametrize("name", ["anchored", "mixed", "transformer"])
+def test_a_cut_that_no_concat_stands_before_stays_where_it_is(name: str) -> None:
+    model, _ = prepared(HEADS[name]())
+    step = PartEarly()
+    run = run_passes(onnx.load_model_from_string(model), [step], list(pictures(1)))
+    assert (step.moved, run.notes) == (0, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -13,6 +13,7 @@ from edgewright.optimize.selection import improves
 losses = arrays(np.float64, st.shared(st.integers(1, 30), key="n"), elements=st.floats(0, 10))
 
 
+@settings(max_examples=40)
 @given(losses, losses, st.integers(1, 5))
 def test_never_both(first: np.ndarray, second: np.ndarray, block: int) -> None:
     there, back = improves(first, second, block), improves(second, first, block)
@@ -21,6 +22,7 @@ def test_never_both(first: np.ndarray, second: np.ndarray, block: int) -> None:
     assert not improves(first, first, block).accepted
 
 
+@settings(max_examples=40)
 @given(losses, losses)
 def test_only_a_lower_mean_is_accepted(first: np.ndarray, second: np.ndarray) -> None:
     if improves(first, second).accepted:

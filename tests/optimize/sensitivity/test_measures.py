@@ -16,7 +16,7 @@ from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
 from edgewright.optimize.sensitivity.chart import region_chart, sqnr_chart
 from edgewright.optimize.sensitivity.influence import measure_influence
-from edgewright.optimize.sensitivity.latency import profile_nodes, region_ms
+from edgewright.optimize.sensitivity.latency import NodeTimes, profile_nodes, region_ms
 from edgewright.optimize.sensitivity.rank import rank_regions
 from edgewright.optimize.sensitivity.regions import Region, RegionKind, find_regions
 from edgewright.optimize.sensitivity.search import Goal, search
@@ -216,3 +216,27 @@ def test_charts_are_plain_svg_that_shows_what_is_kept() -> None:
     assert len(list(ET.fromstring(sqnr_chart(errors, most=7)).iter("rect"))) == 7
     ET.fromstring(region_chart([]))
     ET.fromstring(sqnr_chart([]))
+
+
+def test_nodes_without_names_are_kept_in_float_all_the_same() -> None:
+    model, ranges = network()
+    bare = onnx.load_model_from_string(model)
+    for node in bare.graph.node:
+        node.ClearField("name")
+    unnamed = bare.SerializeToString()
+    region = next(region for region in find_regions(unnamed) if region.kind is RegionKind.STAGE)
+    count = len(IntegerGraph(quantize_graph(unnamed, ranges).model).layers)
+    kept = quantize_graph(unnamed, ranges, region.nodes)
+    assert kept.engine
+    assert len(IntegerGraph(kept.model).layers) == count - 4
+
+
+def test_the_price_of_a_region_counts_conversions_at_its_border_but_not_at_the_networks() -> None:
+    model, _ = network()
+    regions = {region.kind: region for region in find_regions(model)}
+    assert regions[RegionKind.STEM].border == 8 * 32 * 32  # what it hands on; the picture comes in as float anyway
+    assert regions[RegionKind.HEAD].border == 16  # the pooled features; its answer leaves as float anyway
+    free = NodeTimes({}, {}, 2.0, 1.0, 0.0, "profiled")
+    dear = dataclasses.replace(free, border_ms=1000.0)
+    assert region_ms(regions[RegionKind.STEM], free) == 0
+    assert region_ms(regions[RegionKind.STEM], dear) == pytest.approx(8.192)

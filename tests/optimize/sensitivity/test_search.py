@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgewright.optimize.errors import DataError
+from edgewright.optimize.errors import DataError, JudgeError
 from edgewright.optimize.quantization.writer import QuantizedGraph
 from edgewright.optimize.sensitivity.rank import RankedRegion
 from edgewright.optimize.sensitivity.regions import Region, RegionKind
@@ -227,3 +227,18 @@ def test_a_candidate_that_answers_nan_is_never_chosen() -> None:
     result = world.search(Goal(max_loss=6.0))
     assert result.keep_float == ("layer1",)
     json.loads(json.dumps(result.state, allow_nan=False))
+
+
+def test_a_set_that_the_quantizer_refuses_does_not_end_the_search() -> None:
+    world = World([5, 4, 3], [100] * 3)
+
+    def refusing(nodes: frozenset[str]) -> QuantizedGraph:
+        if "layer0" in nodes:
+            msg = "no"
+            raise JudgeError(msg)
+        return world.quantize(nodes)
+
+    for goal in (Goal(max_loss=6.0), Goal()):
+        result = search(world.regions(), refusing, world.losses, goal, Budget())
+        assert "layer0" not in result.keep_float
+        assert result.keep_float

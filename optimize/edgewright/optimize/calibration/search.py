@@ -62,6 +62,7 @@ def search_range(
     bins: Bins,
     loss: Callable[[Bins, NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]],
     least: int,
+    slack: float = 0.0,
 ) -> tuple[int, int]:
     """The pair of bins with the least loss.
 
@@ -69,6 +70,7 @@ def search_range(
         bins: What was counted.
         loss: Of (k,) starts and (k,) stops, (k,) numbers; infinity refuses a candidate.
         least: A range is no narrower than so many bins.
+        slack: A wider range is preferred while its loss is larger by no more than this share.
 
     Returns:
         Start and stop; the full range where nothing is better.
@@ -77,15 +79,15 @@ def search_range(
         # Bins left of the histogram's window are empty; losses clamp indices to it.
         reach = max(bins.stop - bins.zero, bins.zero - bins.start)
         reaches = _spread(min(max(least // 2, 1), reach), reach)
-        best = reaches[_least(loss(bins, bins.zero - reaches, bins.zero + reaches))]
+        best = reaches[_widest(loss(bins, bins.zero - reaches, bins.zero + reaches), slack)]
         return bins.zero - int(best), bins.zero + int(best)
     start, stop = bins.start, bins.stop
     for _ in range(_ROUNDS):
         before = start, stop
         stops = _spread(min(max(bins.zero + 1, start + least), bins.stop), bins.stop)
-        stop = int(stops[_least(loss(bins, np.full_like(stops, start), stops))])
+        stop = int(stops[_widest(loss(bins, np.full_like(stops, start), stops), slack)])
         starts = _spread(bins.start, max(min(bins.zero, stop - least), bins.start))[::-1]
-        start = int(starts[_least(loss(bins, starts, np.full_like(starts, stop)))])
+        start = int(starts[_widest(loss(bins, starts, np.full_like(starts, stop)), slack)])
         if (start, stop) == before:
             break
     return start, stop
@@ -96,6 +98,6 @@ def _spread(low: int, high: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(low, high, count).round().astype(np.intp))
 
 
-def _least(losses: NDArray[np.float64]) -> int:
-    """The widest range among the best; the last candidate is the widest."""
-    return len(losses) - 1 - int(np.argmin(losses[::-1]))
+def _widest(losses: NDArray[np.float64], slack: float) -> int:
+    """The widest range among the good ones; candidates are sorted, the last is the widest."""
+    return int(np.flatnonzero(losses <= losses.min() * (1.0 + slack))[-1])

@@ -5,6 +5,7 @@ Each method is one cached step: the same inputs are never walked or measured twi
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from edgewright.optimize.calibration import RangeChoice, calibrate
 from edgewright.optimize.quantization.scheme import IntegerType
 from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
 from edgewright.optimize.rounding import ROUNDING_PASSES, LayerMoments, MomentObserver, RoundingInput
+from edgewright.optimize.scaling import SCALING_PASSES, ChannelMaxima, scale_graph
 from edgewright.optimize.selection import FidelityJudge
 from edgewright.optimize.steps import StepInput, StepKey, StepOutput, input_of
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Calibrated", "PictureSet", "Workbench"]
 
 _MODEL = "model"
+_PROVED_ON = 2  # pictures on which a rescaled graph is proved to compute the same
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Samples from an image folder, one image, or a video; streamed, never all in memory.
+"""Samples from an image folder, one image, a video or an ``.npz`` archive; streamed, never all in memory.
 
 A source is written ``PATH`` or ``PATH#start:stop:step``: the slice picks frames of a video, or files of a folder in
 the order of their names, the way a Python slice does (no negative numbers). ``street.avi#1::8`` is every eighth frame
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgewright.optimize.data.arrays_source import NPZ_SUFFIX, ArraysSource
 from edgewright.optimize.data.source import Sample, SampleSource, Slice
 from edgewright.optimize.data.video import VideoSource
 from edgewright.optimize.errors import DataError
@@ -100,7 +101,7 @@ def open_samples(expression: str, every: int | None = None) -> SampleSource:
     """Finds the pictures that ``expression`` names.
 
     Args:
-        expression: A folder, an image or a video, optionally with ``#start:stop:step``.
+        expression: A folder, an image, a video or an ``.npz`` archive, optionally with ``#start:stop:step``.
         every: Take every so manieth sample; another way to write the slice's step.
 
     Returns:
@@ -129,6 +130,8 @@ def open_samples(expression: str, every: int | None = None) -> SampleSource:
         raise DataError(msg)
     if path.is_dir() or path.suffix.lower() in _SUFFIXES:
         return _Folder(expression, path, chosen)
+    if path.suffix.lower() == NPZ_SUFFIX:
+        return ArraysSource(expression, path, chosen)
     return VideoSource(expression, path, chosen)
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Configuration", "SearchSpace", "Trial", "Tuning", "tune"]
 
-_EXTRA = "optimize"
+_EXTRA = "neural-compressor"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flow", "Task", "TorchCandidate", "TorchGoal", "TorchTrial", "load_flow", "torch_threads", "tune_torch"]
 
-_EXTRA = "optimize,torch"
+_EXTRA = "neural-compressor,torch"
 _ALGORITHMS = ("minmax", "kl")
 
 

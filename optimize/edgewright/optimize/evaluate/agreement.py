@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 MATCH_IOU = 0.5
+_REPLICATES = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +168,7 @@ def box_agreement(
     agreement_ap = None
     if share is not None:
         truth = [as_truth(seen, threshold) for seen in float_]
-        agreement_ap = compare_precision(truth, float_, int8, block=block, replicates=0).int8.ap50
+        agreement_ap = compare_precision(truth, float_, int8, block=block, replicates=_REPLICATES).int8.ap50
     return BoxAgreement(
         kept=share,
         float_boxes=int(totals.sum()),

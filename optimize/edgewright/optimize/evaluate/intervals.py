@@ -1,9 +1,9 @@
 """Confidence intervals, all at 95 %.
 
 Neighbouring frames are alike, so figures pooled over frames get a delete-a-block jackknife (Tukey 1958; blocks of
-neighbours after Kuensch 1989) with Student's t, on the logit scale for shares. Unlike the percentile bootstrap it keeps
-its promise with few blocks: drawing 30 labelled street frames anew, the bootstrap of the AP drop covered the truth in
-88 of 100 cases and this in 95. Shares are widened to the exact binomial interval (Clopper and Pearson 1934), so that
+neighbours after Kuensch 1989) with Student's t, on the logit scale for shares: for these smooth figures it keeps its
+promise with few blocks. (Average precision is not smooth and has a bootstrap, see ``edgewright.optimize.evaluate.coco``.)
+Shares are widened to the exact binomial interval (Clopper and Pearson 1934), so that
 "all of a few" never looks certain. Paired differences of proportions use the hybrid score interval (Newcombe 1998,
 "Improved confidence intervals for the difference between binomial proportions based on paired data", method 10), which
 behaves at zero differences too.

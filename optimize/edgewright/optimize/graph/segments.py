@@ -72,8 +72,8 @@ class Segments:
         self._names = tuple(output.name for output in source.graph.output)
         disabled = list((engine or {}).get("disabled_optimizers", ()))
         self._pieces = tuple(
-            _Piece(_load(piece.SerializeToString(), threads, disabled), *border)
-            for piece, *border in _cut(source, frozenset(cuts), frozenset(show))
+            _Piece(_load(piece.SerializeToString(), threads, disabled), inputs, outputs, shown, dead)
+            for piece, inputs, outputs, shown, dead in _cut(source, frozenset(cuts), frozenset(show))
         )
 
     def __len__(self) -> int:

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from edgewright.optimize.sensitivity.structure import GraphView
     from edgewright.optimize.types import FeedSource, Ranges
 
-__all__ = ["Part", "channel_ranges", "last_weights", "parts_of"]
+__all__ = ["Part", "axis_of", "channel_ranges", "last_weights", "moved_axis", "parts_of", "sliced_part"]
 
 _FACTOR = 16.0  # between neighbours' sizes, for channels to count as different things
 _AXIS = 1
 _PLACES = 3  # dimensions of a tensor with channels and places; a row of logits is one thing, however its members differ
+_SLICE_NAMES = 3  # starts, ends, axes
 _MOST_PARTS = 8  # a head has few kinds of channels; more changes than that are chance
 
 
@@ -130,7 +131,7 @@ def _taken(view: GraphView, tensor: str, axis: int, ranges: Ranges) -> Iterator[
     """Pieces along ``axis`` that Split and Slice cut, through operators that move the axis about."""
     shape = view.shape(tensor)
     for node in view.readers.get(tensor, []):
-        if node.op_type == "Split" and _axis_of(node, len(shape)) == axis:
+        if node.op_type == "Split" and axis_of(node, len(shape)) == axis:
             start = 0
             for piece in node.output:
                 stop = start + view.shape(piece)[axis]
@@ -139,32 +140,40 @@ def _taken(view: GraphView, tensor: str, axis: int, ranges: Ranges) -> Iterator[
                 start = stop
         elif node.op_type == "Slice":
             yield from _sliced(view, node, axis, ranges)
-        elif (moved := _moved(view, node, axis)) is not None:
+        elif (moved := moved_axis(view, node, axis)) is not None:
             yield from _taken(view, node.output[0], moved, ranges)
 
 
 def _sliced(view: GraphView, node: onnx.NodeProto, axis: int, ranges: Ranges) -> Iterator[Part]:
+    part = sliced_part(view, node)
+    if part is not None and part[0] == axis and node.output[0] in ranges:
+        yield Part(part[1], part[2], *ranges[node.output[0]])
+
+
+def sliced_part(view: GraphView, node: onnx.NodeProto) -> tuple[int, int, int] | None:
+    """Axis, start and stop of a Slice along one axis with step 1 and constant bounds; None for any other."""
     from onnx import numpy_helper
 
-    names = list(node.input[1:])
-    if len(names) < 3 or any(name and name not in view.constants for name in names) or node.output[0] not in ranges:
-        return
-    starts, ends, axes = (numpy_helper.to_array(view.constants[name]).tolist() for name in names[:3])
-    steps = numpy_helper.to_array(view.constants[names[3]]).tolist() if len(names) > 3 and names[3] else [1]
-    rank, count = len(view.shape(node.input[0])), view.shape(node.input[0])[axis]
-    if len(axes) == 1 and axes[0] % rank == axis and steps == [1]:
-        start, stop, _ = slice(starts[0], ends[0]).indices(count)
-        yield Part(start, stop, *ranges[node.output[0]])
+    names = [name for name in node.input[1:] if name]
+    shape = view.shape(node.input[0])
+    if len(names) < _SLICE_NAMES or not shape or any(name not in view.constants for name in names):
+        return None
+    starts, ends, axes, *rest = (numpy_helper.to_array(view.constants[name]).tolist() for name in names)
+    if len(axes) != 1 or (rest and rest[0] != [1]):
+        return None
+    axis = axes[0] % len(shape)
+    start, stop, _ = slice(starts[0], ends[0]).indices(shape[axis])
+    return axis, start, stop
 
 
-def _moved(view: GraphView, node: onnx.NodeProto, axis: int) -> int | None:
+def moved_axis(view: GraphView, node: onnx.NodeProto, axis: int) -> int | None:
     """Where ``axis`` lies behind a node that only moves values; None where it is not kept whole."""
     before, after = view.shape(node.input[0]), view.shape(node.output[0])
     if node.op_type == "Transpose":
         perm = next((list(item.ints) for item in node.attribute if item.name == "perm"), None)
         return (perm or list(range(len(before)))[::-1]).index(axis)
     if node.op_type == "Concat":
-        return None if _axis_of(node, len(after)) == axis else axis
+        return None if axis_of(node, len(after)) == axis else axis
     if node.op_type in {"Reshape", "Flatten", "Squeeze", "Unsqueeze"} and after:
         ahead = math.prod(before[:axis])
         return next(
@@ -174,6 +183,7 @@ def _moved(view: GraphView, node: onnx.NodeProto, axis: int) -> int | None:
     return axis if node.op_type == "Identity" else None
 
 
-def _axis_of(node: onnx.NodeProto, rank: int) -> int:
+def axis_of(node: onnx.NodeProto, rank: int) -> int:
+    """The attribute ``axis``, counted from the front."""
     axis = next((item.i for item in node.attribute if item.name == "axis"), 0)
     return int(axis % rank) if rank else 0

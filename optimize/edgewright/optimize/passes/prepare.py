@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgewright.optimize.passes.clips import GuardClips
 from edgewright.optimize.passes.fold import FoldBatchNorm, FoldConstants, FoldPads, Simplify
 from edgewright.optimize.passes.order import InferShapes, SortTopologically
 from edgewright.optimize.passes.runner import TOLERANCE, run_passes
 from edgewright.optimize.passes.strip_metadata import StripMetadata
+from edgewright.optimize.passes.unshare import UnshareConstants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +44,8 @@ class PreparedGraph:
 def default_passes() -> tuple[Pass, ...]:
     """The passes of ``prepare_graph``, in order."""
     folding = (FoldConstants(), FoldBatchNorm(), FoldPads(), Simplify())
-    return (SortTopologically(), *folding, StripMetadata(), InferShapes())
+    # GuardClips undoes what Simplify would fold back, and shared constants are told apart when all folding is done.
+    return (SortTopologically(), *folding, StripMetadata(), GuardClips(), UnshareConstants(), InferShapes())
 
 
 def prepare_graph(

@@ -11,6 +11,7 @@ from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.summary import ratio_spread
+from edgewright.optimize.sensitivity.chart import region_chart, sqnr_chart
 from edgewright.optimize.sizes import format_bytes, size_change
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "latency_chart": latency_chart,
         "stage_chart": stage_chart,
         "headline": _headline,
+        "region_chart": region_chart,
+        "sqnr_chart": sqnr_chart,
     }
     rendered: str = environment.get_template(template).render(r=data, pictures=pictures)
     return rendered

@@ -3,8 +3,10 @@
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2 and its
 appendix on empirical correction. Rounded weights see inputs that are not centred, so their errors move the mean of a
 channel; the bias takes that back. Two things differ from the paper. The mean is matched behind the activation, where the
-quantized output has its clip: that is what later layers read. And layers are settled one after the other on inputs that
-are corrected already, in one walk through the integer graph (see ``frontier``).
+quantized output has its clip: that is what later layers read. Layers are settled one after the other on inputs that are
+corrected already, in one walk through the integer graph (see ``frontier``). And of each channel's mean error only the
+part is taken back that chance does not explain, judged by how the error varies from picture to picture (the positive
+part of James and Stein's estimator, 1961): with few pictures, most of what is measured in the last layers is chance.
 
 The means are those of the pictures given. Where these are not like the device's own, the correction is wrong for the
 device, and the chain must find that out on pictures of its own.
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.rounding.base import RoundingInput
     from edgewright.optimize.types import Feeds, FeedSource, OnStep
 
-__all__ = ["ChannelMeans", "CorrectBias", "shift_for_mean"]
+__all__ = ["ChannelMeans", "CorrectBias", "certain_part", "shift_for_mean"]
 
 _SAMPLE = 2048  # values a channel that tell how a clipped mean follows its bias
 _KEPT_BYTES = 64 << 20  # of one layer's outputs over all pictures; above that the layer runs twice
@@ -54,8 +56,6 @@ class CorrectBias:
 
     pictures: int = 48
     largest_shift: float = 32.0
-    clip_target: bool = True
-    shrink: bool = True
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class CorrectBias:
         taken = {layer.node for layer in layers}
         skipped = [name for name in named if name not in taken]
         pictures = _Spread(given.feeds, self.pictures)
-        means = ChannelMeans({str(named[layer.node]): (_channel_axis(layer), layer.grid if self.clip_target else None) for layer in layers})
+        means = ChannelMeans({str(named[layer.node]): _channel_axis(layer) for layer in layers})
         walk(given.float_model, pictures, [means], threads=given.threads)
         frontier = Frontier(graph.model, [layer.output for layer in layers], pictures())
         for done, (layer, piece) in enumerate(zip(layers, frontier.pieces, strict=True), start=1):
@@ -88,18 +88,20 @@ class CorrectBias:
             outputs = _Outputs(frontier, piece, given.threads, graph.engine, _channel_axis(layer))
             bias = self._corrected(layer, outputs, target)
             integers.set_bias(layer.node, bias)
-            outputs.pass_on(layer, (bias - layer.bias) * np.asarray(layer.bias_scale, np.float64))
+            change = bias.astype(np.float64) - np.asarray(layer.bias, np.float64)
+            outputs.pass_on(layer, change * np.asarray(layer.bias_scale, np.float64))
             if on_step is not None:
                 on_step(done, len(layers))
         notes = [f"{self.name}: {len(layers)} layers given the float network's means on {means.samples} pictures"]
         if skipped:
-            notes.append(f"{self.name}: left as they were, having no integer bias: {', '.join(skipped)}")
+            some = ", ".join(skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
+            notes.append(f"{self.name}: left as they were, having no integer bias: {some}")
         return replace(graph, model=integers.to_bytes(), notes=(*graph.notes, *notes))
 
     def _corrected(self, layer: IntegerLayer, outputs: _Outputs, target: NDArray[np.float64]) -> NDArray[np.int32]:
+        """The new bias; ``target`` are the float means, (pictures, channels)."""
         seen, sample = outputs.measure(layer.grid)
-        wanted = _shrunk(target - seen) if self.shrink else (target-seen).mean(axis=0)
-        shift = shift_for_mean(sample, wanted, layer.grid)
+        shift = shift_for_mean(sample, certain_part(target - seen), layer.grid)
         if layer.grid is not None:
             limit = self.largest_shift * layer.grid.scale
             shift = np.clip(shift, -limit, limit)
@@ -112,19 +114,19 @@ class CorrectBias:
 class ChannelMeans:
     """An observer of the mean of every channel of some tensors."""
 
-    def __init__(self, wanted: Mapping[str, tuple[int, TensorGrid | None]]) -> None:
+    def __init__(self, axes: Mapping[str, int]) -> None:
         """Names what to watch.
 
         Args:
-            wanted: By tensor: the axis of its channels, and the grid beyond which values are cut off, if any.
+            axes: Axis of the channels by tensor.
         """
-        self._wanted = dict(wanted)
-        self._means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in wanted}
+        self._axes = dict(axes)
+        self._means: dict[str, list[NDArray[np.float64]]] = {name: [] for name in axes}
 
     @property
     def tensors(self) -> Collection[str]:
         """See ``Observer``."""
-        return self._wanted
+        return self._axes
 
     @property
     def samples(self) -> int:
@@ -133,18 +135,15 @@ class ChannelMeans:
 
     def observe(self, values: Mapping[str, NDArray[Any]]) -> None:
         """See ``Observer``."""
-        for name in values.keys() & self._wanted.keys():
-            axis, grid = self._wanted[name]
-            rows = _channels(values[name], axis)
-            cut = rows if grid is None else np.clip(rows, *grid.range)
-            self._means[name].append(cut.mean(axis=1, dtype=np.float64))
+        for name in values.keys() & self._axes.keys():
+            self._means[name].append(_channels(values[name], self._axes[name]).mean(axis=1, dtype=np.float64))
 
     def means(self, name: str) -> NDArray[np.float64]:
         """(pictures, channels)."""
         return np.stack(self._means[name])
 
 
-def _shrunk(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+def certain_part(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean error of each channel, less what chance alone would give.
 
     Args:
@@ -258,12 +257,13 @@ class _Spread:
 
 
 def _codes(values: NDArray[np.float32], grid: TensorGrid) -> NDArray[np.float32]:
-    return np.clip(np.rint(values / np.float32(grid.scale)) + grid.zero_point, grid.low, grid.high)
+    codes = np.rint(values / np.float32(grid.scale)) + np.float32(grid.zero_point)
+    return np.asarray(np.clip(codes, grid.low, grid.high), np.float32)
 
 
 def _clipped(values: NDArray[np.float32], grid: TensorGrid) -> NDArray[np.float32]:
     """What the integers stand for."""
-    return (_codes(values, grid) - grid.zero_point) * np.float32(grid.scale)
+    return np.asarray((_codes(values, grid) - np.float32(grid.zero_point)) * np.float32(grid.scale), np.float32)
 
 
 def _channels(values: NDArray[Any], axis: int) -> NDArray[Any]:

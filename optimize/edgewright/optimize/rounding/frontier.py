@@ -78,9 +78,7 @@ class Frontier:
         """How many."""
         return len(self._values)
 
-    def run(
-        self, piece: FrontierPiece, threads: int, engine: Mapping[str, Any]
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
+    def run(self, piece: FrontierPiece, threads: int, engine: Mapping[str, Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Runs one piece for all pictures and keeps what later pieces need, ``stop`` aside.
 
         Args:

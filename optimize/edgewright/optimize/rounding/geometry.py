@@ -68,7 +68,9 @@ class LayerGeometry:
     @property
     def depthwise(self) -> bool:
         """Whether its groups see one input channel each."""
-        return self.window is not None and self.groups > 1 and self.taps == self.window.kernel[0] * self.window.kernel[1]
+        return (
+            self.window is not None and self.groups > 1 and self.taps == self.window.kernel[0] * self.window.kernel[1]
+        )
 
     @property
     def key(self) -> tuple[str, int, int, Window | None]:
@@ -176,9 +178,7 @@ def _geometry(
     return None
 
 
-def _window(
-    attributes: Mapping[str, Any], shape: tuple[int, ...], source: onnx.ValueInfoProto | None
-) -> Window | None:
+def _window(attributes: Mapping[str, Any], shape: tuple[int, ...], source: onnx.ValueInfoProto | None) -> Window | None:
     kernel = (shape[2], shape[3])
     strides = tuple(attributes.get("strides", (1, 1)))
     dilations = tuple(attributes.get("dilations", (1, 1)))

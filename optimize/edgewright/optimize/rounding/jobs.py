@@ -113,4 +113,6 @@ def gain_note(what: str, ratios: list[float]) -> str:
     if not ratios:
         return f"no {what} to round"
     kept = float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-9)))))
-    return f"{len(ratios)} {what} rounded; expected squared output error down by {100 * (1 - kept):.0f} % (typical layer)"
+    return (
+        f"{len(ratios)} {what} rounded; expected squared output error down by {100 * (1 - kept):.0f} % (typical layer)"
+    )

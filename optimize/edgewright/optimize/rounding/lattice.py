@@ -22,7 +22,15 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EXACT_TAPS", "descend", "moment_error", "round_by_columns", "round_by_search", "round_exactly", "round_plainly"]
+__all__ = [
+    "EXACT_TAPS",
+    "descend",
+    "moment_error",
+    "round_by_columns",
+    "round_by_search",
+    "round_exactly",
+    "round_plainly",
+]
 
 EXACT_TAPS = 10
 """Up to how many numbers all combinations are tried."""
@@ -31,7 +39,9 @@ _BLOCK = 64
 _TINY = 1e-12
 
 
-def moment_error(codes: NDArray[np.float64], reals: NDArray[np.float64], moment: NDArray[np.float64]) -> NDArray[np.float64]:
+def moment_error(
+    codes: NDArray[np.float64], reals: NDArray[np.float64], moment: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Mean squared output error in units of the weights' step.
 
     Args:

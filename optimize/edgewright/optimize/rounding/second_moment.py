@@ -68,10 +68,7 @@ class RoundSecondMoment:
         """The codes and the expected error they leave, as a share of that before."""
         size = np.einsum("gtt->g", job.moment)[:, None] / job.geometry.taps
         damped = job.moment + np.eye(job.geometry.taps) * (self.damping * size)[..., None]
-        made = [
-            round_by_columns(reals, moment, job.limits)
-            for reals, moment in zip(job.reals, damped, strict=True)
-        ]
+        made = [round_by_columns(reals, moment, job.limits) for reals, moment in zip(job.reals, damped, strict=True)]
         if self.steps:
             made = [
                 descend(codes, reals, moment, job.limits, self.steps)

@@ -23,7 +23,7 @@ from edgewright.runtime.backends.onnx import OnnxBackend
 from edgewright.runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,6 +103,23 @@ class FidelityJudge:
             JudgeError: The candidate cannot be run, or its outputs are not the float model's.
         """
         return np.array([self._loss(a, b) for a, b in self._pairs(model, engine, feeds)], np.float64)
+
+    def losses_of(self, outputs: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.float64]:
+        """Losses of answers that somebody else got, such as an emulator of another board.
+
+        Args:
+            outputs: Raw outputs by name for every picture, in order.
+
+        Raises:
+            JudgeError: There are more or fewer of them than pictures, or they are not the float model's.
+        """
+        if len(outputs) != len(self._reference):
+            msg = f"{len(outputs)} answers are given for {len(self._reference)} selection pictures"
+            raise JudgeError(msg)
+        for before, after in zip(self._reference, outputs, strict=True):
+            _check_outputs(before, after)
+        pairs = zip(self._reference, outputs, strict=True)
+        return np.array([self._loss(before, after) for before, after in pairs], np.float64)
 
     def describe(
         self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None

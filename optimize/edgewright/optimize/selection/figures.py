@@ -149,4 +149,6 @@ class Figures:
 def _decibel(signal: float, noise: float) -> float:
     if not math.isfinite(noise):
         return -_MOST_DB
-    return min(_MOST_DB, 10.0 * math.log10(max(signal, _TINY) / max(noise, _TINY)))
+    if noise == 0:
+        return _MOST_DB
+    return max(-_MOST_DB, min(_MOST_DB, 10.0 * math.log10(max(signal, _TINY) / noise)))

@@ -184,7 +184,8 @@ def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     if size <= _TINY:
         return 1.0 if np.allclose(a, b) else 0.0
-    return min(1.0, float(a @ b) / size)
+    cosine = float(a @ b) / size
+    return cosine if cosine < 1.0 - _TINY else 1.0
 
 
 def _changed(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:

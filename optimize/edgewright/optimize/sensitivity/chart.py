@@ -1,4 +1,4 @@
-"""The ordered table of regions as bars: what each makes of the output noise, beside what it costs."""
+"""The ordered table of regions as bars: what each does to the answers, beside what it costs in float."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["region_chart", "sqnr_chart"]
 
 _WIDTH = 720
 _NAME_END = 214
-_BAR_END = 540
+_BAR_END = 484
+_VALUES = 540  # where figures beside the bars end
 _ROW = 24
 _TOP = 34
 _LONGEST_NAME = 30  # characters beside the bars
@@ -22,7 +23,7 @@ _PLENTY_DB = 60.0
 
 
 def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
-    """Regions in order: noise share as a bar, bytes and milliseconds in figures; kept ones filled.
+    """Regions in order: share of the harm as a bar, bytes and milliseconds in figures; kept ones filled.
 
     Args:
         rows: ``SearchResult.rows``.
@@ -33,10 +34,12 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
     """
     shown = list(rows[:most]) + [row for row in rows[most:] if row["kept"]]
     end = max((row["regained"] for row in shown), default=0.0) or 1.0
-    parts = _head("region", "share of the output noise", "size", "time")
+    parts = _head("region", "share of all layers' harm", "size", "time")
     for number, row in enumerate(shown):
         top = _TOP + _ROW * number
-        parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=f"{row['regained']:.1%}")
+        value = f"{row['regained']:.1%}"
+        parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=value)
+        parts.append(_text(_VALUES, top + 14, "tick", value))
         parts.append(_text(620, top + 14, "tick", f"{_signed_bytes(row['weight_bytes'])}"))
         parts.append(_text(_WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
     hidden = len(rows) - len(shown)
@@ -44,7 +47,7 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
     if hidden > 0:
         parts.append(_text(_NAME_END - 8, height + 6, "tick", f"and {hidden} more"))
         height += 16
-    return _svg(height, "what regions make of the output noise, and what they cost in float", parts)
+    return _svg(height, "what regions do to the answers, and what they cost in float", parts)
 
 
 def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
@@ -59,11 +62,14 @@ def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
     """
     worst = sorted((row for row in rows if row["own_sqnr"] is not None), key=lambda row: row["own_sqnr"])[:most]
     end = max([_PLENTY_DB] + [row["own_sqnr"] for row in worst if row["own_sqnr"] < 2 * _PLENTY_DB])
-    parts = _head("layer", "SQNR of its own, dB (line: accumulated)", "", "")
+    parts = _head("layer", "SQNR of its own (line: in total)", "own, dB", "total, dB")
     for number, row in enumerate(worst):
         top = _TOP + _ROW * number
         share = min(max(row["own_sqnr"] / end, 0.0), 1.0)
-        parts += _bar(row["node"] or row["tensor"], share, top, kept=False, value=f"{row['own_sqnr']:.1f}")
+        name = row["node"] or row["tensor"]
+        parts += _bar(name, share, top, kept=False, value=f"{row['own_sqnr']:.1f} dB")
+        parts.append(_text(620, top + 14, "tick", f"{row['own_sqnr']:.1f}"))
+        parts.append(_text(_WIDTH - 10, top + 14, "tick", f"{row['sqnr']:.1f}"))
         x = round(_NAME_END + min(max(row["sqnr"] / end, 0.0), 1.0) * (_BAR_END - _NAME_END), 1)
         parts.append(f'<line class="limit" x1="{x}" x2="{x}" y1="{top + 1}" y2="{top + 19}"/>')
     return _svg(_TOP + _ROW * len(worst) + 10, "signal to quantization noise of the worst layers", parts)
@@ -81,14 +87,13 @@ def _head(first: str, second: str, third: str, fourth: str) -> list[str]:
 
 
 def _bar(name: str, share: float, top: int, *, kept: bool, value: str) -> list[str]:
-    width = max(share, 0.0) * (_BAR_END - _NAME_END - 46)
+    width = max(share, 0.0) * (_BAR_END - _NAME_END)
     label = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     css = "bar kept" if kept else "bar"
     title = f"<title>{escape(name)}: {value}{', kept in float' if kept else ''}</title>"
     return [
         _text(_NAME_END - 8, top + 14, "name", label),
         f'<rect class="{css}" x="{_NAME_END}" y="{top + 2}" width="{max(width, 1):.1f}" height="16" rx="2">{title}</rect>',
-        _text(round(_NAME_END + max(width, 1) + 6, 1), top + 14, "tick", value, anchor="start"),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.optimize.errors import DataError
+from edgewright.optimize.errors import DataError, JudgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -122,6 +122,7 @@ class Evaluations:
 
         Raises:
             OutOfTimeError: It would not be done before the deadline, going by the evaluations so far.
+            JudgeError: The first set cannot be quantized or run.
         """
         if nodes in self._known:
             return self._known[nodes]
@@ -129,14 +130,24 @@ class Evaluations:
         if self._left() <= usual and self._known:
             raise OutOfTimeError
         start = time.monotonic()
-        candidate = self._quantize(nodes)
-        losses = tuple(float(loss) for loss in self._losses(candidate))
-        evaluation = Evaluation(nodes, losses, len(candidate.model), time.monotonic() - start)
+        losses, size = self._measured(nodes)
+        evaluation = Evaluation(nodes, losses, size, time.monotonic() - start)
         self._known[nodes] = evaluation
         self.fresh += 1
         if self._on_state is not None:
             self._on_state(self.to_json())
         return evaluation
+
+    def _measured(self, nodes: frozenset[str]) -> tuple[tuple[float, ...], int]:
+        """Losses and size; a set that cannot be quantized or run is infinitely bad, unless it is the first of all."""
+        try:
+            candidate = self._quantize(nodes)
+            return tuple(float(loss) for loss in self._losses(candidate)), len(candidate.model)
+        except JudgeError:
+            plain = self._known.get(frozenset())
+            if plain is None:
+                raise
+            return (math.inf,) * len(plain.losses), plain.bytes
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values."""

@@ -139,7 +139,9 @@ class _Spread:
             self._sums[name] = self._sums.get(name, np.zeros(3)) + np.array([x @ x, x.sum(), x.size])
 
     def energy(self) -> dict[str, float]:
-        return {name: max(square - total**2 / count, 1e-12) for name, (square, total, count) in self._sums.items()}
+        return {
+            name: max(float(square - total**2 / count), 1e-12) for name, (square, total, count) in self._sums.items()
+        }
 
 
 def _add_noise(

@@ -34,7 +34,9 @@ __all__ = ["NodeTimes", "profile_nodes", "region_ms"]
 _TIMEOUT_S = 120.0
 _ROUNDS = 3
 _RUNS = 20
+_MILLION = 1e6
 _MATCHED = 0.7  # share of the float time that must be matched to nodes
+_QUANTIZER = "_QuantizeLinear"  # what the writer calls the node that turns a tensor into integers
 # What the engine appends to a node's name when it rewrites the node.
 _SUFFIX = re.compile(r"(_token_\d+|_nchwc|_pre_q|_q|_quant|_nhwc|/duplicated.*|_transformed)+$")
 
@@ -48,6 +50,7 @@ class NodeTimes:
         int8_ms: The same in INT8.
         float_total: Milliseconds of one run in float.
         int8_total: The same in INT8.
+        border_ms: Milliseconds to turn a million numbers into integers; 0 where no such kernel was seen.
         how: ``profiled``, or ``estimated by multiplications`` with the reason.
     """
 
@@ -55,6 +58,7 @@ class NodeTimes:
     int8_ms: Mapping[str, float]
     float_total: float
     int8_total: float
+    border_ms: float
     how: str
 
     @property
@@ -95,13 +99,14 @@ def profile_nodes(
 
 
 def region_ms(region: Region, times: NodeTimes) -> float:
-    """Milliseconds that a region costs more in float than in INT8; converting at its border is not counted."""
+    """Milliseconds that a region costs more in float than in INT8, with the conversions at its border (estimated)."""
+    border = times.border_ms * region.border / _MILLION
     if times.profiled:
         known = [key for key in region.nodes if key in times.float_ms or key in times.int8_ms]
-        return sum(times.float_ms.get(key, 0.0) - times.int8_ms.get(key, 0.0) for key in known)
+        return border + sum(times.float_ms.get(key, 0.0) - times.int8_ms.get(key, 0.0) for key in known)
     whole = sum(times.float_ms.values())
     share = sum(times.float_ms.get(key, 0.0) for key in region.nodes) / whole if whole else 0.0
-    return share * (times.float_total - times.int8_total)
+    return border + share * (times.float_total - times.int8_total)
 
 
 def _profile(model: Path, engine: Mapping[str, Any], threads: int, runs: int) -> dict[str, float]:
@@ -124,6 +129,7 @@ def _times(view: GraphView, float_: Sequence[dict[str, float]], int8: Sequence[d
     totals = [[sum(one.values()) / 1000 for one in side] for side in (float_, int8)]
     medians = [statistics.median(side) for side in totals]
     by_node = [_by_node(view, side) for side in (float_, int8)]
+    border = _border_ms(view, int8)
     matched = sum(by_node[0].values()) / max(medians[0], 1e-9)
     noise = max(max(side) - min(side) for side in totals)
     if matched < _MATCHED:
@@ -131,9 +137,21 @@ def _times(view: GraphView, float_: Sequence[dict[str, float]], int8: Sequence[d
     elif noise > abs(medians[0] - medians[1]):
         reason = "the machine was too noisy to time single nodes"
     else:
-        return NodeTimes(by_node[0], by_node[1], medians[0], medians[1], "profiled")
+        return NodeTimes(by_node[0], by_node[1], medians[0], medians[1], border, "profiled")
     shares = {node_id(node): float(multiplications(view, node)) for node in view.weighted_nodes}
-    return NodeTimes(shares, {}, medians[0], medians[1], f"estimated by multiplications: {reason}")
+    return NodeTimes(shares, {}, medians[0], medians[1], border, f"estimated by multiplications: {reason}")
+
+
+def _border_ms(view: GraphView, rounds: Sequence[dict[str, float]]) -> float:
+    """Milliseconds for a million numbers, from the kernels that turn known tensors into integers."""
+    rates = []
+    for kernels in rounds:
+        seen = {kernel: kernel.removesuffix(_QUANTIZER) for kernel in kernels if kernel.endswith(_QUANTIZER)}
+        size = sum(view.size(tensor) for tensor in seen.values() if view.shape(tensor))
+        spent = sum(kernels[kernel] for kernel, tensor in seen.items() if view.shape(tensor))
+        if size:
+            rates.append(spent / 1000 / size * _MILLION)
+    return statistics.median(rates) if rates else 0.0
 
 
 def _by_node(view: GraphView, rounds: Sequence[dict[str, float]]) -> dict[str, float]:

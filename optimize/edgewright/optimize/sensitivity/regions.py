@@ -65,6 +65,7 @@ class Region:
         kind: What it is.
         weight_bytes: Bytes that its weights take more in float than in INT8 (estimated from their shapes).
         macs: Multiplications for one picture.
+        border: Numbers that become integers or floats where the region meets the integer network.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Region:
     kind: RegionKind
     weight_bytes: int
     macs: int
+    border: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -81,6 +83,7 @@ class Region:
             "nodes": list(self.nodes),
             "weight_bytes": self.weight_bytes,
             "macs": self.macs,
+            "border": self.border,
         }
 
 
@@ -111,7 +114,17 @@ def _region(view: GraphView, name: str, nodes: Iterable[str], kind: RegionKind) 
         kind,
         sum(_extra_bytes(view, node) for node in weighted),
         sum(multiplications(view, view.by_id[key]) for key in grown),
+        sum(view.size(name) for name in _border(view, grown)),
     )
+
+
+def _border(view: GraphView, nodes: Sequence[str]) -> set[str]:
+    """Tensors that come in from integer nodes, or go out to some."""
+    inside = [view.by_id[key] for key in nodes]
+    made = {name for node in inside for name in node.output}
+    read = {name for node in inside for name in view.data_inputs(node)} - made - set(view.inputs)
+    leaving = {name for name in made if any(node_id(reader) not in nodes for reader in view.readers.get(name, []))}
+    return read | leaving
 
 
 def _extra_bytes(view: GraphView, node: onnx.NodeProto) -> int:

@@ -282,6 +282,8 @@ class _Search:
         return kept
 
     def _pays(self, before: Evaluation, after: Evaluation, row: RankedRegion) -> bool:
+        if not np.isfinite(after.losses).all():
+            return False
         compared = improves(np.array(before.losses), np.array(after.losses), self._goal.block)
         return compared.accepted and before.loss - after.loss >= row.price * self._base.loss
 

@@ -1,8 +1,9 @@
 """Which integers suit a board: the fastest that keep the network's answers there.
 
 Where sums are exact, that is what the profile's engine runs best. Where two products are summed in sixteen bits, eight
-bits of weights may lose what seven keep; what is lost is emulated, not guessed. Signed activations are exact
-everywhere, at the price of a slow kernel, and so come last.
+bits of weights may lose what seven keep; what is lost is emulated, not guessed. Unsigned weights are exact everywhere,
+at the price of a kernel that was measured slower than float, and so come last. Signed activations are no remedy: on
+x86, ONNX Runtime rewrites them to unsigned ones, whose sums saturate as well (``scripts/saturation``).
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def candidate_schemes(profile: DeviceProfile, backend: str = _BACKEND) -> tuple[
     base = dataclasses.replace(preferred_scheme(profile, backend), weight_bits=8)
     seven = dataclasses.replace(base, weight_bits=7)
     tensor = dataclasses.replace(base, per_channel=not base.per_channel)
-    signed = Scheme(IntegerType.INT8, IntegerType.INT8, per_channel=base.per_channel)
-    return tuple(dict.fromkeys((base, seven, tensor, signed)))
+    unsigned = Scheme(IntegerType.UINT8, IntegerType.UINT8, per_channel=base.per_channel)
+    return tuple(dict.fromkeys((base, seven, tensor, unsigned)))
 
 
 def advise(
@@ -121,7 +122,7 @@ def _emulated(
     plain = schemes[0]
     reasons = []
     for scheme in schemes:
-        if scheme.activations is not plain.activations and _settled(predictions, plain):
+        if _slow(scheme, plain) and _settled(predictions, plain):
             reasons.append(f"{scheme.name} was not tried: its kernel is slow and a faster scheme keeps the answers")
             continue
         predictions[scheme] = predict(make(scheme), feeds, profile, losses)
@@ -139,6 +140,10 @@ def _emulated(
             f"{_loss(predictions[plain]):.4g} a picture"
         )
     return Advice(profile.name, chosen, tuple(reasons), {scheme.name: seen for scheme, seen in predictions.items()})
+
+
+def _slow(scheme: Scheme, plain: Scheme) -> bool:
+    return (scheme.activations, scheme.weights) != (plain.activations, plain.weights)
 
 
 def _harmless(plain: TargetPrediction) -> bool:

@@ -4,7 +4,9 @@ Checked bit by bit against ONNX Runtime 1.32 (``scripts/saturation``): a convolu
 and over the channels of its group last, whatever the layout of the file, and pads with the input's zero point;
 a depthwise convolution has a kernel of its own that never saturates; unsigned weights never saturate. Signed activations
 do like unsigned ones: on x86 the engine rewrites a graph of QuantizeLinear and DequantizeLinear to unsigned codes,
-128 higher. (Operators that are given int8 at once, such as MatMulInteger, have an exact and slow kernel.)
+128 higher. (Operators that are given int8 at once, such as MatMulInteger, have an exact and slow kernel.) Whole graphs
+with signed activations are emulated less well: which of their operators run in integers depends on more than is looked
+at here.
 """
 
 from __future__ import annotations
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from edgewright.optimize.quantization.integer_graph import IntegerLayer
 
 __all__ = ["LayerProduct", "integer_layers", "layer_product"]
-
-# What the engine drops in front of QuantizeLinear, where the grid cuts anyway.
-_DROPPED = frozenset({"Relu", "Clip"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +90,19 @@ def integer_layers(model: onnx.ModelProto, layers: tuple[IntegerLayer, ...]) -> 
             readers.setdefault(name, []).append(node)
     nodes = {node_id(node): node for node in model.graph.node}
     producers = {name: node for node in model.graph.node for name in node.output}
+    at_zero = _lowest_codes(model)
     found = []
     for layer in layers:
         source = producers.get(producers[layer.input_tensor].input[0])
         unsigned = layer.input.low == 0 or (source is not None and source.op_type == "QuantizeLinear")
-        if unsigned and _runs_in_integers(layer, nodes[layer.node], readers):
+        if unsigned and _runs_in_integers(layer, nodes[layer.node], readers, at_zero):
             found.append(layer)
     return tuple(found)
 
 
-def _runs_in_integers(layer: IntegerLayer, node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) -> bool:
+def _runs_in_integers(
+    layer: IntegerLayer, node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]], at_zero: frozenset[str]
+) -> bool:
     if layer.codes.dtype != np.int8 or _own_kernel(layer) or layer.op_type == "ConvTranspose":
         return False
     if layer.op_type != "Conv":
@@ -109,9 +111,22 @@ def _runs_in_integers(layer: IntegerLayer, node: onnx.NodeProto, readers: Mappin
         return False
     output = layer.output
     followers = readers.get(output, [])
-    if len(followers) == 1 and followers[0].op_type in _DROPPED:
+    behind_relu = len(followers) == 1 and followers[0].op_type == "Relu"
+    if behind_relu:
         followers = readers.get(followers[0].output[0], [])
-    return len(followers) == 1 and followers[0].op_type == "QuantizeLinear"
+    if len(followers) != 1 or followers[0].op_type != "QuantizeLinear":
+        return False
+    # The engine drops a Relu where the grid begins at 0.0 anyway, and else leaves the convolution in float.
+    return not behind_relu or followers[0].input[2] in at_zero
+
+
+def _lowest_codes(model: onnx.ModelProto) -> frozenset[str]:
+    """Names of the zero points that are the smallest code of their type."""
+    from onnx import numpy_helper
+
+    small = {t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer if not t.dims}
+    codes = {name: value for name, value in small.items() if value.dtype in (np.uint8, np.int8)}
+    return frozenset(name for name, value in codes.items() if int(value) == np.iinfo(value.dtype).min)
 
 
 def _own_kernel(layer: IntegerLayer) -> bool:
@@ -123,14 +138,15 @@ def layer_product(layer: IntegerLayer) -> LayerProduct:
     """The weights of a layer, in the engine's order.
 
     Raises:
-        JudgeError: The layer is a matrix product over more than two axes of weights, or of transposed activations.
+        JudgeError: The layer is a product of more than two axes of weights, or one that is scaled or transposed.
     """
     codes = layer.codes
     if layer.op_type == "Conv":
         groups = int(layer.attributes.get("group", 1))
         wide = codes.reshape(groups, codes.shape[0] // groups, codes.shape[1], -1)
         return LayerProduct(layer, wide.transpose(0, 3, 2, 1).reshape(groups, -1, codes.shape[0] // groups))
-    if codes.ndim != 2 or layer.attributes.get("transA", 0):
+    scaled = any(layer.attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta"))
+    if codes.ndim != 2 or scaled or layer.attributes.get("transA", 0):
         msg = f"layer {layer.node!r} is no plain matrix product; what saturation does to it cannot be said"
         raise JudgeError(msg)
     return LayerProduct(layer, (codes.T if layer.axis == 0 else codes)[None])

@@ -2,7 +2,8 @@
 
 Inputs and outputs of the model stay float32. A node stays float32 when it reads or makes values that half floats do
 not hold, and so do the values between two such nodes: no infinity comes from this conversion. Engines without
-half-float kernels compute in float32 and cast, which is slower than float; the judge will say so.
+half-float kernels compute in float32 and cast, which is slower than float; the judge will say so. Such an engine (ONNX
+Runtime on x86 is one) also hides an overflow that others would show: what fits is decided by ``ranges``, not by a run.
 """
 
 from __future__ import annotations
