@@ -16,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import tempfile
@@ -52,7 +53,7 @@ from edgewright.optimize.steps.plan import format_seconds
 from edgewright.optimize.target import choose_target, predict_boards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.chain.run import ChainResult
@@ -81,8 +82,8 @@ def run_optimize(request: OptimizeRequest, progress: Progress | None = None) -> 
     told = progress or SilentProgress()
     check_outputs(request.output, request.report_folder)
     check_contract(request.contract, labelled=request.data.labels is not None)
-    with room_for_temporary_files():
-        return _Optimization(request, told).run()
+    with room_for_temporary_files(), _step_folder(request) as folder:
+        return _Optimization(request, told, folder).run()
 
 
 def plan_optimize(request: OptimizeRequest, progress: Progress | None = None) -> Plan:
@@ -96,8 +97,18 @@ def plan_optimize(request: OptimizeRequest, progress: Progress | None = None) ->
         As ``run_optimize``, as far as it can be known beforehand.
     """
     check_contract(request.contract, labelled=request.data.labels is not None)
-    with room_for_temporary_files():
-        return _Optimization(request, progress or SilentProgress()).plan()
+    with room_for_temporary_files(), _step_folder(request) as folder:
+        return _Optimization(request, progress or SilentProgress(), folder).plan()
+
+
+@contextlib.contextmanager
+def _step_folder(request: OptimizeRequest) -> Iterator[Path]:
+    """Where finished steps lie; without a cache a folder for this run, so that no step runs twice in it."""
+    if request.search.cache is not None:
+        yield request.search.cache
+        return
+    with tempfile.TemporaryDirectory(prefix="edgewright-steps-") as folder:
+        yield Path(folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +129,11 @@ class _Found:
 class _Optimization:
     """One run; the order of its methods is the order of the work."""
 
-    def __init__(self, request: OptimizeRequest, progress: Progress) -> None:
+    def __init__(self, request: OptimizeRequest, progress: Progress, steps: Path) -> None:
         self._request, self._progress = request, progress
         self._search = request.search
         self._deadline = Deadline(request.contract.time_budget)
-        self._cache = StepCache(self._search.cache, on_note=progress.note)
+        self._cache = StepCache(steps, on_note=progress.note)
 
     @property
     def _chain(self) -> Chain:

@@ -133,6 +133,7 @@ def test_the_json_file_is_what_the_bundle_holds(made: Path, report: Report) -> N
         "report.html",
         "report.json",
         "report.md",
+        "recipe.toml",
         *report.pictures,
     }
 

@@ -103,7 +103,8 @@ def activations(model: bytes, picture: NDArray[np.float32]) -> dict[str, NDArray
     wide.graph.output.extend(wide.graph.value_info)
     session = ort.InferenceSession(wide.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in wide.graph.output]
-    return dict(zip(names, session.run(names, {"image": picture}), strict=True)) | {"image": picture}
+    fed = {wide.graph.input[0].name: picture}
+    return dict(zip(names, session.run(names, fed), strict=True)) | fed
 
 
 def build(model: bytes, shots: list[NDArray[np.float32]], scheme: Scheme | None = None) -> Case:
@@ -119,7 +120,8 @@ def build(model: bytes, shots: list[NDArray[np.float32]], scheme: Scheme | None 
             ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
 
     def feeds() -> Iterator[dict[str, NDArray[Any]]]:
-        return ({"image": shot} for shot in shots)
+        name = onnx.load_model_from_string(model).graph.input[0].name
+        return ({name: shot} for shot in shots)
 
     graph = quantize_graph(model, ranges, scheme=scheme)
     return Case(model, graph, RoundingInput(model, observer.moments(), feeds, scheme=scheme), shots)
@@ -133,6 +135,12 @@ def make_case() -> Callable[..., Case]:
         return build(network(**options), pictures(count), scheme)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def build_case() -> Callable[..., Case]:
+    """``build`` for tests, which cannot import a conftest."""
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -102,3 +102,14 @@ def test_inputs_that_are_always_zero_do_no_harm() -> None:
     assert np.abs(round_exactly(reals, zero, LIMITS) - reals).max() <= 1
     assert np.abs(round_by_search(reals, zero, LIMITS) - reals).max() <= 1
     assert np.abs(round_by_columns(reals, zero[0], LIMITS) - reals).max() <= 1
+
+
+def test_few_patches_in_single_precision_are_enough() -> None:
+    """Fewer patches than taps leave a moment without full rank, and rounding noise may turn it indefinite."""
+    patches = np.random.default_rng(0).uniform(0, 1, (4, 25, 3)).astype(np.float32)
+    moment = (patches @ patches.transpose(0, 2, 1)).astype(np.float64)
+    reals, _ = problem(1, 25, rows=4)
+    searched = round_by_search(reals, moment, LIMITS)
+    columns = round_by_columns(reals, moment[0], LIMITS)
+    assert np.abs(searched - reals).max() < 30
+    assert np.abs(columns - reals).max() < 30

@@ -12,16 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.errors import DataError
+from edgewright.optimize.passes import prepare_graph
 from edgewright.optimize.quantization.integer_graph import IntegerGraph, TensorGrid
 from edgewright.optimize.quantization.scheme import IntegerType, Scheme
 from edgewright.optimize.rounding import ROUNDING_PASSES, CorrectBias, RoundDepthwise, RoundSecondMoment
 from edgewright.optimize.rounding.bias import certain_part, shift_for_mean
+from edgewright.runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from edgewright.optimize.sources import FloatModel
 
 SCHEMES = [
     Scheme(),
@@ -41,7 +46,7 @@ def run(model: bytes, pictures: list[NDArray[np.float32]], names: list[str] | No
         del wide.graph.output[:]
         wide.graph.output.extend(values[name] for name in names)
     session = ort.InferenceSession(wide.SerializeToString(), providers=["CPUExecutionProvider"])
-    answers = [session.run(None, {"image": picture}) for picture in pictures]
+    answers = [session.run(None, {wide.graph.input[0].name: picture}) for picture in pictures]
     return [np.concatenate(column) for column in zip(*answers, strict=True)]
 
 
@@ -161,6 +166,10 @@ def test_only_so_many_pictures_are_used(case: Any) -> None:
     assert "on 2 pictures" in CorrectBias(pictures=2).run(case.graph, case.given).notes[-2]
 
 
+def test_memory_is_bounded_by_using_fewer_pictures(case: Any) -> None:
+    assert "on 1 pictures" in CorrectBias(memory_limit=1000).run(case.graph, case.given).notes[-2]
+
+
 def test_layers_without_moments_are_left_and_named(case: Any) -> None:
     graph = RoundDepthwise().run(case.graph, replace(case.given, moments={}))
     assert graph.model == case.graph.model
@@ -209,3 +218,23 @@ def test_what_chance_explains_is_not_corrected() -> None:
     assert kept[0] == pytest.approx(errors[:, 0].mean(), rel=0.02)
     assert np.abs(kept[1:]).mean() < 0.5 * np.abs(errors[:, 1:].mean(axis=0)).mean()
     assert certain_part(errors[:1]) == pytest.approx(errors[0])
+
+
+def test_the_person_detector(person: FloatModel, clip: str, build_case: Callable[..., Any]) -> None:
+    ready = prepare_graph(person.model, person.feeds).model
+    preprocess = Preprocessor(person.spec.preprocess, person.inputs[0])
+    seen, others = (
+        [preprocess(sample.image)[0].copy() for sample in open_samples(f"{clip}#{part}")]
+        for part in ("1:330:66", "27:330:80")
+    )
+    case = build_case(ready, seen)
+    graph, errors = case.graph, []
+    wanted = run(ready, others)
+    for make in (None, RoundDepthwise, CorrectBias):
+        graph = graph if make is None else make().run(graph, case.given)
+        found = run(graph.model, others)
+        errors.append([float(np.square(a - b).mean()) for a, b in zip(wanted, found, strict=True)])
+    plain, rounded, corrected = np.array(errors)
+    # 22.7 and 28.2 dB, 26.3 and 32.0 dB, 29.0 and 38.5 dB on the report split with 46 pictures
+    assert (rounded < 0.7 * plain).all()
+    assert (corrected < 0.7 * rounded).all()

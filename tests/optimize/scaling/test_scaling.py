@@ -133,7 +133,9 @@ def test_equalized_layers_share_their_spread() -> None:
     rows = [np.abs(found["a"]).reshape(8, -1).max(axis=1) for found in (before, after)]
     assert unevenness(rows[1]) < 0.7 * unevenness(rows[0])
     assert rows[1] == pytest.approx(np.abs(after["d"]).reshape(8, -1).max(axis=1), rel=0.03)
-    assert np.abs(after["d"]).reshape(8, -1).max(axis=1) == pytest.approx(np.abs(after["p"])[:, :, 0, 0].max(0), rel=0.03)
+    assert np.abs(after["d"]).reshape(8, -1).max(axis=1) == pytest.approx(
+        np.abs(after["p"])[:, :, 0, 0].max(0), rel=0.03
+    )
 
 
 def test_smoothed_activations_are_even() -> None:

@@ -13,6 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from edgewright.bundle.manifest import Precision
 from edgewright.optimize.errors import JudgeError, ModelError
+from edgewright.optimize.quantization.integer_graph import IntegerGraph
+from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
 from edgewright.optimize.variants.dynamic import dynamic_form
 from edgewright.optimize.variants.float16 import float16_form
 from edgewright.optimize.variants.weight_only import quantize_weight, weight_only_form
@@ -120,6 +122,18 @@ def test_integer_weights_are_the_rounded_weights(model: bytes) -> None:
     np.testing.assert_allclose(run(form.model, form.engine), run(rounded.SerializeToString()), rtol=1e-4, atol=1e-5)
     assert distance(run(form.model, form.engine), run(model)) < 0.05
     assert form.precision is Precision.FLOAT32
+
+
+def test_codes_of_an_int8_graph_serve_as_well(model: bytes) -> None:
+    ranges = dict.fromkeys(("x", "a", "b", "c", "p", "f", "h", "y"), (-4.0, 4.0))
+    integers = IntegerGraph(quantize_graph(model, ranges).model)
+    halved = (integers.layer("conv").codes // 2).astype(np.int8)
+    integers.set_codes("conv", halved)
+    form = weight_only_form(model, QuantizedGraph(integers.to_bytes()))
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(form.model).graph.initializer}
+    np.testing.assert_array_equal(stored["w_quantized"], halved)
+    np.testing.assert_array_equal(stored["g_quantized"], integers.layer("gemm").codes)
+    assert run(form.model).shape == (1, 24)
 
 
 def test_each_channel_is_rounded_by_its_own_step() -> None:

@@ -83,11 +83,17 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         seen = agreement_of(bench.describe(graph))
         return seen is not None and contract.min_agreement is not None and seen >= contract.min_agreement
 
-    goal = Goal(accept=accept if contract.min_agreement is not None else None, max_bytes=contract.max_size)
+    slack = None if contract.min_speedup is None else times.float_total / contract.min_speedup - times.int8_total
+    goal = Goal(
+        accept=accept if contract.min_agreement is not None else None,
+        max_bytes=contract.max_size,
+        max_extra_ms=None if slack is None else max(slack, 0.0),
+        block=bench.selection.block,
+    )
     with bench.progress.stage("search for regions to keep in float"):
         found = search(ranked, quantize, bench.losses, goal, Budget(deadline=bench.deadline))
     nodes = frozenset(found.keep_float)
-    table = {"regions": [dict(row) for row in found.rows], "tensors": errors, "how_timed": times.how}
+    table: dict[str, Any] = {"regions": [dict(row) for row in found.rows], "tensors": errors, "how_timed": times.how}
     table |= {"status": found.status.value, "evaluations": found.evaluations}
     graph = (made.get(nodes) or quantize(nodes)) if nodes else None
     return MixedResult(graph, nodes, found.kept, found.status.value, table)

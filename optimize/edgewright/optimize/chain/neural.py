@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.sources import FloatModel
+    from edgewright.optimize.spec import SourceModel
 
 __all__ = ["run_neural_compressor"]
 
@@ -74,7 +75,7 @@ class _Search:
         best = self._state(tuned.best.configuration)
         notes = [f"{tuned.tool}: {len(tuned.trials)} of {tuned.size} configurations tried, {tuned.stopped}"]
         if source.module is not None:
-            best = self._torch(best, source, notes)
+            best = self._torch(best, source.module, notes)
         return ChainResult(best, plain, tuple(self._trials), self._calibrated.stability, {}, tuple(notes))
 
     def _state(self, way: Configuration) -> State:
@@ -97,14 +98,14 @@ class _Search:
         kept = agreement_of(self._bench.describe(graph))
         return (100.0 if kept is None else kept) - float(self._bench.losses(graph).mean())
 
-    def _torch(self, best: State, source: FloatModel, notes: list[str]) -> State:
+    def _torch(self, best: State, module: SourceModel, notes: list[str]) -> State:
         """Its torch flow's scales as one more candidate, with the rounding passes of the best one."""
         started = time.monotonic()
         bench = self._bench
         try:
             with bench.progress.stage("run neural-compressor's torch flow"):
                 found = torch_scales(
-                    source.module, bench.float_model, bench.calibration.feeds, best.ranges, threads=bench.threads
+                    module, bench.float_model, bench.calibration.feeds, best.ranges, threads=bench.threads
                 )
             graph = bench.quantize(bench.float_model, found.ranges, found.keep_float)
             for name in best.passes:

@@ -1,6 +1,6 @@
 """Runs a chain: one pass after the other, each kept only when the selection pictures say that it helps.
 
-    plain min-max -> other range methods -> heads -> scale passes -> rounding passes -> regions left in float
+    plain min-max -> heads -> scale passes -> rounding of weights -> other range methods -> biases -> regions in float
 
 The plain candidate comes first, so that everything is held against what a plain tool would have given. A chain named by
 hand (``Chain.forced``) applies every pass without asking, but measures all the same.
@@ -12,12 +12,16 @@ import dataclasses
 import itertools
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
 from edgewright.optimize.chain.mixed import agreement_of, search_regions
 from edgewright.optimize.chain.trial import Trial
-from edgewright.optimize.heads import mend_heads
+from edgewright.optimize.feeds import evenly
+from edgewright.optimize.heads.channels import head_channel_ranges
+from edgewright.optimize.heads.mend import mend_heads
+from edgewright.optimize.quantization.transplant import transplant_rounding
 from edgewright.optimize.selection import improves
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChainResult", "State", "run_chain"]
 
+_CHANNEL_PICTURES = 16
 _PROVED_ON = 2  # pictures on which a graph taken apart is proved to compute the same
 _BIAS = "correct-bias"
 
@@ -116,14 +121,18 @@ class _Run:
         bench, chain = self._bench, self._chain
         calibrated = bench.calibrate(bench.float_model, chain.ranges)
         plain = best = self._plain(calibrated)
-        for method in chain.ranges[1:]:
-            best = self._attempt(best, method, lambda now, method=method: self._with_method(now, method, calibrated))
         if chain.mend_heads:
             best = self._mended(best)
         for name in chain.scaling:
-            best = self._attempt(best, name, lambda now, name=name: self._scaled(now, name))
+            best = self._attempt(best, name, partial(self._scaled, name))
         for name in chain.rounding:
-            best = self._attempt(best, name, lambda now, name=name: self._rounded(now, name))
+            if name != _BIAS:
+                best = self._attempt(best, name, partial(self._rounded, name))
+        # Only where weights are rounded well do ranges count, and biases come last, for they mend what is left.
+        for method in chain.ranges[1:]:
+            best = self._attempt(best, method, partial(self._with_method, method))
+        if _BIAS in chain.rounding:
+            best = self._attempt(best, _BIAS, partial(self._rounded, _BIAS))
         if chain.mixed_precision or self._short_of(best):
             best = self._mixed(best)
         return ChainResult(
@@ -175,11 +184,13 @@ class _Run:
         )
         return new if kept else now
 
-    def _with_method(self, now: State, method: str, calibrated: Calibrated) -> State:
-        graph = self._bench.quantize(now.model, calibrated.ranges[method], now.keep_float)
-        return dataclasses.replace(now, method=method, ranges=calibrated.ranges[method], graph=graph)
+    def _with_method(self, method: str, now: State) -> State:
+        """Other ranges, with the weights as they were rounded: their grids do not depend on activations."""
+        ranges = self._bench.calibrate(now.model, self._chain.ranges).ranges[method]
+        graph = transplant_rounding(now.graph, self._bench.quantize(now.model, ranges, now.keep_float))
+        return dataclasses.replace(now, method=method, ranges=ranges, graph=graph)
 
-    def _scaled(self, now: State, name: str) -> State | None:
+    def _scaled(self, name: str, now: State) -> State | None:
         scaled, notes = self._bench.scale(name, now.model)
         if scaled == now.model:
             self._trials.append(Trial(name, kept=False, why="; ".join(notes) or "nothing to scale in this network"))
@@ -188,16 +199,18 @@ class _Run:
         graph = self._bench.quantize(scaled, ranges, now.keep_float)
         return dataclasses.replace(now, model=scaled, ranges=ranges, graph=graph, passes=(*now.passes, name))
 
-    def _rounded(self, now: State, name: str) -> State:
+    def _rounded(self, name: str, now: State) -> State:
         graph = self._bench.round(name, now.graph, now.model)
         return dataclasses.replace(now, graph=graph, passes=(*now.passes, name))
 
     def _mended(self, now: State) -> State:
         """Boxes and scores that share a grid are parted, where that helps."""
-        few = list(itertools.islice(self._bench.calibration.feeds(), _PROVED_ON))
+        pictures = self._bench.calibration
+        few = list(itertools.islice(pictures.feeds(), _PROVED_ON))
         quantize = self._bench.quantize
         with self._bench.progress.stage("look for boxes and scores that share a grid"):
-            found = mend_heads(now.model, now.ranges, quantize, self._bench.losses, few)
+            channels = head_channel_ranges(now.model, evenly(pictures.feeds, pictures.count, _CHANNEL_PICTURES))
+            found = mend_heads(now.model, now.ranges, quantize, self._bench.losses, few, channels=channels)
         self._details["heads"] = [dict(row) for row in found.rows]
         self._notes += found.notes
         if found.remedy == "none":
@@ -246,5 +259,5 @@ class _Run:
         if _BIAS not in now.passes:
             return mixed
         # Means moved with what went back to float; whether that matters, the selection pictures say.
-        again = self._attempt(mixed, _BIAS, lambda state: self._rounded(state, _BIAS))
+        again = self._attempt(mixed, _BIAS, partial(self._rounded, _BIAS))
         return dataclasses.replace(again, passes=now.passes)

@@ -180,6 +180,36 @@ class Workbench:
         result = self.cache.step(key, compute)
         return QuantizedGraph(result.artefacts[_MODEL], graph.engine, (*graph.notes, *result.facts["notes"]))
 
+    def scale(self, name: str, model: bytes) -> tuple[bytes, tuple[str, ...]]:
+        """One scale pass over a float graph.
+
+        Args:
+            name: Of ``SCALING_PASSES``.
+            model: The float graph.
+
+        Returns:
+            The graph, and notes on what was done.
+        """
+        key = StepKey(name, inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})
+
+        def compute() -> StepOutput:
+            maxima = ChannelMaxima(model)
+            with self.progress.stage("observe the maxima of channels", self.calibration.count) as advance:
+                found = calibrate(
+                    model,
+                    self.calibration.feeds,
+                    choices=(),
+                    observers=(maxima,),
+                    threads=self.threads,
+                    on_step=lambda done, _total: advance(done),
+                )
+            few = list(itertools.islice(self.calibration.feeds(), _PROVED_ON))
+            scaled = scale_graph(model, [SCALING_PASSES[name](maxima.values())], few)
+            return StepOutput({_MODEL: scaled.model}, {"notes": list(scaled.notes)}, evaluations=found.samples)
+
+        result = self.cache.step(key, compute)
+        return result.artefacts[_MODEL], tuple(result.facts["notes"])
+
     def moments(self, model: bytes) -> dict[str, LayerMoments]:
         """Second moments of every layer's inputs, for the rounding passes."""
         key = StepKey("moments", inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})

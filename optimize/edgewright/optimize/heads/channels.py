@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.sensitivity.structure import GraphView
 from edgewright.optimize.sensitivity.taps import open_engine
 
 if TYPE_CHECKING:
@@ -18,10 +19,18 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from edgewright.optimize.sensitivity.structure import GraphView
     from edgewright.optimize.types import FeedSource, Ranges
 
-__all__ = ["Part", "axis_of", "channel_ranges", "last_weights", "moved_axis", "parts_of", "sliced_part"]
+__all__ = [
+    "Part",
+    "axis_of",
+    "channel_ranges",
+    "head_channel_ranges",
+    "last_weights",
+    "moved_axis",
+    "parts_of",
+    "sliced_part",
+]
 
 _FACTOR = 16.0  # between neighbours' sizes, for channels to count as different things
 _AXIS = 1
@@ -52,6 +61,21 @@ def last_weights(view: GraphView) -> tuple[str, ...]:
         for node in view.weighted_nodes
         if all((reader.name or reader.output[0]) in view.tail for reader in view.readers.get(node.output[0], []))
     )
+
+
+def head_channel_ranges(model: bytes, feeds: FeedSource) -> dict[str, NDArray[np.float64]]:
+    """``channel_ranges`` of the outputs of all ``last_weights``.
+
+    Args:
+        model: The float graph.
+        feeds: Some calibration pictures; at least one.
+
+    Raises:
+        JudgeError: There was no picture.
+    """
+    import onnx
+
+    return channel_ranges(model, last_weights(GraphView(onnx.load_model_from_string(model))), feeds)
 
 
 def channel_ranges(model: bytes, tensors: Collection[str], feeds: FeedSource) -> dict[str, NDArray[np.float64]]:

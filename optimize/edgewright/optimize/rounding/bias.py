@@ -51,10 +51,12 @@ class CorrectBias:
     Attributes:
         pictures: At most so many are used, evenly spread over those given; the integer activations between two layers
             are kept for all of them.
+        memory_limit: Bytes that those may take; where more would be needed, fewer pictures are used.
         largest_shift: Largest change of a channel, in steps of the output grid.
     """
 
     pictures: int = 48
+    memory_limit: int = 512 << 20
     largest_shift: float = 32.0
 
     @property
@@ -79,10 +81,12 @@ class CorrectBias:
         layers = [layer for layer in integers.layers if layer.bias is not None and named[layer.node] is not None]
         taken = {layer.node for layer in layers}
         skipped = [name for name in named if name not in taken]
-        pictures = _Spread(given.feeds, self.pictures)
+        frontier = Frontier(graph.model, [layer.output for layer in layers])
+        room = self.memory_limit // max(frontier.bytes_per_picture, 1)
+        pictures = _Spread(given.feeds, max(1, min(self.pictures, room)))
         means = ChannelMeans({str(named[layer.node]): _channel_axis(layer) for layer in layers})
         walk(given.float_model, pictures, [means], threads=given.threads)
-        frontier = Frontier(graph.model, [layer.output for layer in layers], pictures())
+        frontier.begin(pictures())
         for done, (layer, piece) in enumerate(zip(layers, frontier.pieces, strict=True), start=1):
             target = means.means(str(named[layer.node]))
             outputs = _Outputs(frontier, piece, given.threads, graph.engine, _channel_axis(layer))

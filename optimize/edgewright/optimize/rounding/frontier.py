@@ -9,6 +9,7 @@ integers of one byte for the most part, and each is dropped after its last reade
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.errors import JudgeError
@@ -46,15 +47,19 @@ class FrontierPiece:
 
 
 class Frontier:
-    """The pieces of a graph, and the values at the border that has been reached."""
+    """The pieces of a graph, and the values at the border that has been reached.
 
-    def __init__(self, model: bytes, stops: Sequence[str], pictures: Iterable[Feeds]) -> None:
+    Attributes:
+        pieces: In order, one a stop.
+        bytes_per_picture: Most memory that the values of one picture take at any border.
+    """
+
+    def __init__(self, model: bytes, stops: Sequence[str]) -> None:
         """Cuts the graph.
 
         Args:
             model: As ``quantize_graph`` writes it.
             stops: Float tensors in the graph's order.
-            pictures: All of them are kept until their last reader has run.
         """
         import onnx
 
@@ -65,13 +70,16 @@ class Frontier:
         for node in source.graph.node:
             if node.op_type == "QuantizeLinear":
                 self._quantizers.setdefault(node.input[0], []).append(node.output[0])
+        self._types = {
+            value.name: value for value in (*source.graph.value_info, *source.graph.output, *source.graph.input)
+        }
+        self.bytes_per_picture = 0
         self.pieces = tuple(self._cut(stops))
-        self._values: list[dict[str, NDArray[Any]]] = [dict(picture) for picture in pictures]
+        self._values: list[dict[str, NDArray[Any]]] = []
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of the values kept."""
-        return sum(value.nbytes for values in self._values for value in values.values())
+    def begin(self, pictures: Iterable[Feeds]) -> None:
+        """Takes in the pictures, all of which are kept until their last reader has run."""
+        self._values = [dict(picture) for picture in pictures]
 
     @property
     def pictures(self) -> int:
@@ -123,6 +131,7 @@ class Frontier:
             codes = tuple(self._quantizers.get(stop, ()))
             alive |= {stop, *codes, *kept}
             dead = tuple(name for name in alive if last.get(name, -1) <= k)
+            self.bytes_per_picture = max(self.bytes_per_picture, sum(self._size(name) for name in alive - {stop}))
             alive -= set(dead)
             outputs = (stop, *kept)
             yield FrontierPiece(stop, codes, self._piece(group, inputs, outputs), tuple(inputs), outputs, dead)
@@ -148,12 +157,20 @@ class Frontier:
             groups.append(group)
         return groups
 
+    def _size(self, name: str) -> int:
+        """Bytes of a value, 0 where its type is not known."""
+        import onnx
+
+        if name not in self._types:
+            return 0
+        kind = self._types[name].type.tensor_type
+        width: int = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize
+        return width * prod(int(dim.dim_value) for dim in kind.shape.dim)
+
     def _piece(self, nodes: Sequence[onnx.NodeProto], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         import onnx
 
-        graph = self._source.graph
-        types = {value.name: value for value in (*graph.value_info, *graph.output, *graph.input)}
-        missing = next((name for name in (*inputs, *outputs) if name not in types), None)
+        missing = next((name for name in (*inputs, *outputs) if name not in self._types), None)
         if missing is not None:
             msg = f"the type of tensor {missing!r} is not known, so the graph cannot be cut there"
             raise JudgeError(msg)
@@ -161,8 +178,8 @@ class Frontier:
         made = onnx.helper.make_graph(
             nodes,
             "piece",
-            [types[name] for name in inputs],
-            [types[name] for name in outputs],
+            [self._types[name] for name in inputs],
+            [self._types[name] for name in outputs],
             [tensor for name, tensor in self._constants.items() if name in read],
         )
         model = onnx.helper.make_model(

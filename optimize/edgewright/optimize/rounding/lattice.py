@@ -37,6 +37,7 @@ EXACT_TAPS = 10
 
 _BLOCK = 64
 _TINY = 1e-12
+_LIFT = 1e-5
 
 
 def moment_error(
@@ -202,7 +203,10 @@ def descend(
 
 
 def _definite(moment: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lifts the diagonal a hair, so that inputs that are always zero or always equal leave the factor in being."""
+    """Lifts the diagonal a hair, so that inputs that are always zero or equal leave the factor in being.
+
+    More than the noise of moments that were summed up in single precision.
+    """
     taps = moment.shape[-1]
     size = np.trace(moment, axis1=-2, axis2=-1) / taps
-    return np.asarray(moment + np.eye(taps) * (size * 1e-9 + _TINY)[..., None, None])
+    return np.asarray(moment + np.eye(taps) * (size * _LIFT + _TINY)[..., None, None])

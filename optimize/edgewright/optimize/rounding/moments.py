@@ -32,6 +32,9 @@ MAX_TAPS = 2048
 """Largest number of inputs an output may be made of; the moment has its square of numbers."""
 
 
+_EXACT_TAPS = 32  # up to here one picture's products are summed in double precision too, for that costs little
+
+
 @dataclass(frozen=True, eq=False)
 class LayerMoments:
     """Moments of a layer's input patches.
@@ -50,14 +53,15 @@ class LayerMoments:
 class _Sums:
     def __init__(self, geometry: LayerGeometry) -> None:
         self.geometry = geometry
-        # Single precision would do for large matrices' sums over one picture, not over many.
         self.first = np.zeros((geometry.groups, geometry.taps))
         self.second = np.zeros((geometry.groups, geometry.taps, geometry.taps))
         self.count = 0
         self.turn = 0
 
     def add(self, values: NDArray[Any], positions: int) -> None:
-        patches = self.geometry.patches(values, positions, self.turn)
+        patches: NDArray[Any] = self.geometry.patches(values, positions, self.turn)
+        if self.geometry.taps <= _EXACT_TAPS:
+            patches = patches.astype(np.float64)
         self.first += patches.sum(axis=2, dtype=np.float64)
         self.second += patches @ patches.transpose(0, 2, 1)
         self.count += patches.shape[2]

@@ -13,11 +13,14 @@ import numpy as np
 
 from edgewright.bundle.manifest import Precision
 from edgewright.optimize.errors import ModelError
+from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.variants.form import ModelForm
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
+
+    from edgewright.optimize.quantization.writer import QuantizedGraph
 
 __all__ = ["quantize_weight", "weight_only_form"]
 
@@ -26,11 +29,12 @@ _TOP = 127
 _FEW = 256  # values; below that the scales would eat what is saved
 
 
-def weight_only_form(model: bytes) -> ModelForm:
+def weight_only_form(model: bytes, rounded: QuantizedGraph | None = None) -> ModelForm:
     """Converts a prepared float graph.
 
     Args:
         model: The ONNX file, topologically sorted.
+        rounded: An INT8 graph made of it, whose codes the rounding passes have bettered: they serve here as well.
 
     Returns:
         The same network with INT8 weights, named ``weight-only``.
@@ -44,6 +48,7 @@ def weight_only_form(model: bytes) -> ModelForm:
     source = onnx.load_model_from_string(model)
     constants = {tensor.name: tensor for tensor in source.graph.initializer}
     axes = _weights(source)
+    better = _rounded(rounded)
     nodes: list[onnx.NodeProto] = []
     stored: list[onnx.TensorProto] = []
     converted = 0
@@ -51,7 +56,9 @@ def weight_only_form(model: bytes) -> ModelForm:
         values = np.asarray(numpy_helper.to_array(constants[name]))
         if values.dtype != np.float32 or values.size < _FEW:
             continue
-        codes, scale = quantize_weight(values, axis)
+        codes, scale = better.get(name) or quantize_weight(values, axis)
+        if codes.shape != values.shape:
+            codes, scale = quantize_weight(values, axis)
         stored += [
             numpy_helper.from_array(codes, f"{name}_quantized"),
             numpy_helper.from_array(scale, f"{name}_scale"),
@@ -88,6 +95,17 @@ def quantize_weight(values: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
     scale = np.abs(values).max(axis=others, keepdims=True).astype(np.float32) / np.float32(_TOP)
     scale = np.where(scale > 0, scale, np.float32(1))
     return np.clip(np.rint(values / scale), -_TOP, _TOP).astype(np.int8), scale
+
+
+def _rounded(graph: QuantizedGraph | None) -> dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]]:
+    """Codes and steps of a graph's symmetric weights, by the float weight's name, the steps shaped to meet the codes."""
+    found: dict[str, tuple[NDArray[np.int8], NDArray[np.float32]]] = {}
+    for layer in IntegerGraph(graph.model).layers if graph is not None else ():
+        if layer.codes.dtype == np.int8 and not layer.zero_point.any():
+            shape = [1] * layer.codes.ndim
+            shape[layer.axis] = -1 if len(layer.scale) > 1 else 1
+            found[layer.weight] = (layer.codes, layer.scale.reshape(shape))
+    return found
 
 
 def _weights(source: onnx.ModelProto) -> dict[str, int]:
