@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from examples.fashion.branches import BranchedNet, fold
 from examples.fashion.data import CLASSES, load_split, write_pictures
 from examples.fashion.model import RECIPE_KEY, DepthwiseNet, factory, load_weights
 
@@ -79,6 +80,18 @@ def test_factory_is_taken_by_the_optimizer_and_says_what_the_network_says(
     assert loaded.inputs[0].shape == (1, 3, 28, 28)
     assert loaded.max_difference is not None
     assert loaded.max_difference < 1e-4
+
+
+def test_folded_branches_compute_the_same() -> None:
+    torch.manual_seed(0)
+    branched = BranchedNet().train()
+    pictures = torch.rand(16, 3, 28, 28)
+    with torch.no_grad():
+        branched(pictures)  # gives the batch norms statistics of their own
+        branched.eval()
+        wanted, got = branched(pictures), fold(branched)(pictures)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+    assert float(wanted.std()) > 1e-3
 
 
 def test_weights_load_strictly(weights: Path, tmp_path: Path) -> None:

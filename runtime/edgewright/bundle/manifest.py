@@ -117,6 +117,7 @@ class TensorSpec:
         layout: Axis order of an image tensor, None for others.
         scale: Quantization step of an integer tensor, None for a float one.
         zero_point: Integer that stands for 0.0, None for a float tensor.
+        color: Channel order of an image tensor where it is not the one of ``Preprocess``, else None.
     """
 
     name: str
@@ -125,6 +126,7 @@ class TensorSpec:
     layout: Layout | None = None
     scale: float | None = None
     zero_point: int | None = None
+    color: ColorOrder | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -190,7 +190,11 @@ def _torch_flow(ask: Callable[[str], dict[str, Any]]) -> Finding:
     group, name = "neural-compressor", "torch flow"
     if find_spec("torch") is None:
         return Finding(
-            group, name, WARN, "needs torch, which is not installed", "pip install 'edgewright[neural-compressor,torch]'"
+            group,
+            name,
+            WARN,
+            "needs torch, which is not installed",
+            "pip install 'edgewright[neural-compressor,torch]'",
         )
     found = ask("torch-flow")
     problem = found.get("died") or found["problem"]

@@ -72,7 +72,7 @@ class Preprocessor:
 
         Args:
             spec: The bundle's preprocessing.
-            tensor: The input it feeds; shape (1, 3, H, W) or (1, H, W, 3). A ``color`` of its own, in ``extra``, goes
+            tensor: The input it feeds; shape (1, 3, H, W) or (1, H, W, 3). A ``color`` of its own goes
                 before that of the spec.
 
         Raises:
@@ -87,7 +87,7 @@ class Preprocessor:
                 f"({'NCHW' if channels_first else 'NHWC'}); correct width, height or layout in the model's spec"
             )
             raise ModelMismatchError(msg)
-        self._color = _color(spec, tensor)
+        self._color = tensor.color or spec.color
         tables = _tables(spec, tensor)
         self._tables = tables if self._color is spec.color else tables[::-1]
         self._channels_first = channels_first
@@ -186,17 +186,6 @@ def _resize(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> NDArray[np.uint
     # Bilinear reads 2 x 2 pixels, so past 2:1 it skips some; the models here were trained with it all the same.
     cv2.resize(image, size, dst=out, interpolation=cv2.INTER_LINEAR)
     return out
-
-
-def _color(spec: Preprocess, tensor: TensorSpec) -> ColorOrder:
-    """The order of the tensor's channels: its own, or what the bundle says for all."""
-    own = tensor.extra.get("color")
-    if own is None:
-        return spec.color
-    if own not in {order.value for order in ColorOrder}:
-        msg = f"input {tensor.name!r} has colour order {own!r}; this version knows RGB and BGR"
-        raise ModelMismatchError(msg)
-    return ColorOrder(own)
 
 
 def _tables(spec: Preprocess, tensor: TensorSpec) -> list[NDArray[Any]]:

@@ -88,7 +88,7 @@ def test_a_tensor_may_have_a_colour_order_of_its_own(
     layout: Layout, bundle: ColorOrder, own: ColorOrder, mode: ResizeMode
 ) -> None:
     pre = replace(spec(mode), color=bundle)
-    raw = replace(tensor(pre, layout, "uint8"), extra={"color": own.value})
+    raw = replace(tensor(pre, layout, "uint8"), color=own)
     image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
     fit, bgr = (
         Preprocessor(pre, raw),
@@ -104,7 +104,7 @@ def test_a_colour_order_of_its_own_keeps_each_channels_mean() -> None:
     pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.RGB, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     plain, _ = Preprocessor(pre, tensor(pre))(image)
-    turned, _ = Preprocessor(pre, replace(tensor(pre), extra={"color": "BGR"}))(image)
+    turned, _ = Preprocessor(pre, replace(tensor(pre), color=ColorOrder.BGR))(image)
     np.testing.assert_array_equal(turned[:, ::-1], plain)
 
 
@@ -114,12 +114,6 @@ def test_a_frame_of_the_networks_size_is_copied_not_kept() -> None:
     out, _ = Preprocessor(pre, tensor(pre, Layout.NHWC, "uint8"))(image)
     image[...] = 9
     assert not out.any()
-
-
-def test_an_unknown_colour_order_is_refused() -> None:
-    pre = spec(ResizeMode.STRETCH)
-    with pytest.raises(ModelMismatchError, match="YUV"):
-        Preprocessor(pre, replace(tensor(pre), extra={"color": "YUV"}))
 
 
 def test_letterbox_keeps_the_shape_and_pads_with_grey() -> None:

@@ -73,9 +73,7 @@ def uint8_input_form(graph: QuantizedGraph, spec: Preprocess) -> ModelForm:
     onnx.checker.check_model(result)
     notes = (*graph.notes, *_notes(grid, kept=kept, ones=ones, padded=any(_pads(layer) for layer in layers)))
     name = result.graph.input[0].name
-    tensor = TensorSpec(
-        name, (1, spec.height, spec.width, 3), "uint8", Layout.NHWC, extra={"color": ColorOrder.BGR.value}
-    )
+    tensor = TensorSpec(name, (1, spec.height, spec.width, 3), "uint8", Layout.NHWC, color=ColorOrder.BGR)
     data = result.SerializeToString(deterministic=True)
     return ModelForm(_NAME, data, Precision.INT8, graph.engine, notes, (tensor,))
 
