@@ -117,13 +117,14 @@ def main() -> int:
     defaults = Recipe()
     parser.add_argument("--epochs", type=int, default=defaults.epochs)
     parser.add_argument("--pictures", type=int, default=defaults.pictures, metavar="N", help="training pictures used")
+    parser.add_argument("--rate", type=float, default=defaults.rate, help="largest learning rate")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     # More than one gains little on layers this small, and loses much where others use the processors too.
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--force", action="store_true", help="train although the weights are there")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recipe = Recipe(epochs=options.epochs, pictures=options.pictures, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, rate=options.rate, pictures=options.pictures, seed=options.seed)
     try:
         test = load_split(options.data, "t10k")
         if not options.force and _trained_as(options.out, recipe):

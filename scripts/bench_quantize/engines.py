@@ -159,7 +159,9 @@ def _run_peer(engine: str, prepared: Prepared, out: Path, home: Path) -> Made:
         "float": str(prepared.float_file),
         "calibration": str(prepared.calibration),
         "selection": str(prepared.selection),
-        "program": None if prepared.program is None else str(prepared.program),
+        "model": prepared.subject.model,
+        "weights": None if prepared.subject.weights is None else str(prepared.subject.weights),
+        "roots": [str(ROOT / name) for name in ("", "optimize", "runtime", "device_profiles")],
         "out": str(out),
         "vnni": _vnni(),
     }

@@ -25,6 +25,7 @@ PINS: dict[str, tuple[tuple[str, ...], ...]] = {
             "onnxscript==0.7.2",
             "onnxruntime==1.32.0",
             "numpy==2.4.6",
+            "opencv-python-headless==5.0.0.93",
             *("prettytable", "psutil", "py-cpuinfo", "pydantic", "pyyaml"),
         ),
     ),

@@ -101,7 +101,8 @@ class Judge:
     """Judges candidates of one subject against its float graph, which is looked at once."""
 
     prepared: Prepared
-    _float: dict[str, _Looked] = field(default_factory=dict)
+    _float: dict[tuple[str, int], _Looked] = field(default_factory=dict)
+    _total: dict[str, int] = field(default_factory=dict)
 
     def fidelity(self, candidate: Candidate, role: str, most: int | None = None) -> dict[str, Any]:
         """Agreement with float.
@@ -115,10 +116,8 @@ class Judge:
             Figure name to [value, low, high], or to a count; ``headline`` is the share that ranks candidates.
         """
         pictures = self._pictures(role, most)
-        if role not in self._float:
-            self._float[role] = self._look(baselines(self.prepared)[FLOAT], pictures)
-        float_, theirs = self._float[role], self._look(candidate, pictures)
-        block = self._block(role, float_, theirs)
+        float_, theirs = self._float_on(role, pictures), self._look(candidate, pictures)
+        block = self._block(role, float_, theirs, self._total[role] / len(pictures))
         if isinstance(self.prepared.source.spec.decode, SsdDecode):
             return _boxes(float_, theirs, self.prepared.source.spec.decode.score_threshold, block)
         return _classes(float_, theirs, block)
@@ -131,9 +130,7 @@ class Judge:
         load = load_box_labels if spec.task is Task.DETECT else load_class_labels
         rows = list(labelled_samples(load(subject.labels, spec.labels), open_samples(subject.images)))
         truth, pictures = [frame.truth for _, frame in rows], [sample for sample, _ in rows]
-        if "labelled" not in self._float:
-            self._float["labelled"] = self._look(baselines(self.prepared)[FLOAT], pictures)
-        float_, theirs = self._float["labelled"], self._look(candidate, pictures)
+        float_, theirs = self._float_on("labelled", pictures), self._look(candidate, pictures)
         if spec.task is Task.DETECT:
             boxes = [frame for frame in truth if isinstance(frame, GroundTruth)]
             block = _observation(float_, theirs, open_samples(subject.images).spacing_s).block
@@ -148,17 +145,26 @@ class Judge:
         pictures = self._pictures("report", _TIMED_PICTURES)
         return [picture.image for picture in pictures]
 
+    def _float_on(self, role: str, pictures: list[Sample]) -> _Looked:
+        key = (role, len(pictures))
+        if key not in self._float:
+            self._float[key] = self._look(baselines(self.prepared)[FLOAT], pictures)
+        return self._float[key]
+
+    def _all(self, role: str) -> list[Sample]:
+        return list(pictures_of(getattr(self.prepared.subject, role), self.prepared.reserved))
+
     def _pictures(self, role: str, most: int | None) -> list[Sample]:
-        subject = self.prepared.subject
-        pictures = list(pictures_of(getattr(subject, role), self.prepared.reserved))
+        pictures = self._all(role)
+        self._total[role] = len(pictures)
         if most is None or len(pictures) <= most:
             return pictures
         return [pictures[int((2 * k + 1) * len(pictures) / (2 * most))] for k in range(most)]
 
-    def _block(self, role: str, float_: _Looked, theirs: _Looked) -> int:
+    def _block(self, role: str, float_: _Looked, theirs: _Looked, thinned: float) -> int:
         subject = self.prepared.subject
         if subject.block is not None:
-            return subject.block
+            return max(1, round(subject.block / thinned))  # so many of one photograph are left
         return _observation(float_, theirs, open_samples(getattr(subject, role)).spacing_s).block
 
     def _look(self, candidate: Candidate, pictures: Iterable[Sample]) -> _Looked:

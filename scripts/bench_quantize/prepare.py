@@ -44,7 +44,6 @@ class Prepared:
         float_file: ``prepared`` as a file.
         calibration: ``.npz`` of calibration tensors, (n, ...) under the input's name.
         selection: The same for selection, at most 64 tensors.
-        program: The exported PyTorch program, None where the model came as ``.onnx``.
         digest: Of all of it.
         reserved: Digests of labelled frames that serve nothing else.
     """
@@ -57,7 +56,6 @@ class Prepared:
     float_file: Path
     calibration: Path
     selection: Path
-    program: Path | None
     digest: str
     reserved: frozenset[bytes]
 
@@ -81,7 +79,7 @@ def prepare(subject: Subject, work: Path) -> Prepared:
         files[f"{role}.npz"] = _tensors(subject, source, getattr(subject, role), reserved, most)
     for name, data in files.items():
         write_bytes(folder / name, data)
-    program, naive = _program(subject, source, folder)
+    naive = _naive(subject, source, folder)
     digest = sha256_hex(b"".join(sha256_hex(data).encode() for data in files.values()))
     return Prepared(
         subject=subject,
@@ -92,7 +90,6 @@ def prepare(subject: Subject, work: Path) -> Prepared:
         float_file=folder / "float.onnx",
         calibration=folder / "calibrate.npz",
         selection=folder / "select.npz",
-        program=program,
         digest=digest,
         reserved=reserved,
     )
@@ -127,30 +124,27 @@ def _tensors(
     return npz_bytes({source.inputs[0].name: np.concatenate(rows)})
 
 
-def _program(subject: Subject, source: FloatModel, folder: Path) -> tuple[Path | None, bytes | None]:
-    """The network in PyTorch's own exchange format, for a tool that quantizes PyTorch, and its plainest ONNX export.
+def _naive(subject: Subject, source: FloatModel, folder: Path) -> bytes | None:
+    """The plainest export of a PyTorch network, None where the model came as ``.onnx``.
 
-    The exporter folds by itself unless told not to; what a user gets from older ones is the plain file.
+    Today's exporter folds a good deal by itself; the older one, still what most files come from, does not.
     """
     if not subject.is_factory:
-        return None, None
+        return None
     import torch
 
     module, _, name = subject.model.partition(":")
     made = getattr(importlib.import_module(module), name)(weights=subject.weights)
     example = (torch.zeros(source.inputs[0].shape),)
-    path, plain = folder / "program.pt2", folder / "naive.onnx"
+    plain = folder / "naive.onnx"
     with torch.no_grad():
-        torch.export.save(torch.export.export(made.module, example), path)
         torch.onnx.export(
             made.module,
             example,
             str(plain),
             input_names=[made.input_name],
             output_names=list(made.output_names),
-            dynamo=True,
-            optimize=False,
-            external_data=False,
-            verbose=False,
+            opset_version=17,
+            dynamo=False,
         )
-    return path, plain.read_bytes()
+    return plain.read_bytes()

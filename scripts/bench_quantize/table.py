@@ -137,6 +137,8 @@ def _against(subject: Mapping[str, Any], ours: list[dict[str, Any]], peer: dict[
     if accuracy(best)[0] >= accuracy(peer)[0]:
         slower = " (speeds equal within their intervals)" if speed(best)[0] < speed(peer)[0] else ""
         return f"{name}: not behind; {shown}{slower}"
+    if speed(best)[1] > speed(peer)[2]:
+        return f"{name}: not behind at its speed, for it is slower beyond the intervals; {shown}"
     if accuracy(best)[2] >= accuracy(peer)[1]:
         return f"{name}: behind in the figure, not beyond the intervals; {shown}"
     return f"{name}: BEHIND in accuracy at equal or better speed; {shown}"

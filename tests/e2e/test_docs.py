@@ -1,7 +1,9 @@
 """Every command that the documentation and the command line's own help show is executed.
 
 The commands run in a folder that holds what they name. Only what cannot be here is replaced: a camera's address by
-that of a real RTSP server, a broker's by that of a real mosquitto, and what would run for ever gets an end.
+that of a real RTSP server, a broker's by that of a real mosquitto, and what would run for ever gets an end. What would
+take minutes is cut short: optimizing tries few passes where the command names no effort of its own, and training sees
+few pictures.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("exam
 # Installing is left out: scripts/install, the wheel test and scripts/footprint do it; scripts/test would call itself.
 RUN = re.compile(r"(edgewright|python|scripts/samples|sqlite3) ")
 LANGUAGES = {"", "console", "sh", "bash"}
+# A TOML block that begins with its own name is a file that commands read.
+NAMED_FILE = re.compile(r"```toml\n# (\w+\.toml)\n(.*?)```", re.DOTALL)
+# A command with one of these says itself what is tried.
+OWN_SEARCH = ("--effort", "--passes")
 
 
 def shown(text: str) -> Iterator[str]:
@@ -97,10 +103,9 @@ def place(demo: Demo, samples: Path, tmp_path_factory: pytest.TempPathFactory) -
         "from examples.person.model import factory as factory\n", encoding="utf-8"
     )
     shutil.copy(demo.out / "person.edge", folder / "person.edge")
-    how_to = (ROOT / "docs/how-to/optimize-a-detector.md").read_text(encoding="utf-8")
-    recipe = how_to.split("```toml\n", 1)[1].split("```", 1)[0]
-    for name in ("person.toml", "person-recipe.toml"):
-        (folder / name).write_text(recipe, encoding="utf-8")
+    for page in PAGES:
+        for name, text in NAMED_FILE.findall(page.read_text(encoding="utf-8")):
+            (folder / name).write_text(text, encoding="utf-8")
     config = '[source]\nuri = "clip.avi"\n[model]\nbundle = "person.edge"\n'
     for name in ("device.toml", "gate.toml"):
         (folder / name).write_text(config, encoding="utf-8")
@@ -148,13 +153,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 
 def runnable(command: str, samples: Path, broker: Mosquitto) -> str:
     """The command with what cannot be here replaced."""
-    command = command.replace("$cache", str(samples)).replace(
-        "person.onnx --spec person.toml", "person.onnx --spec spec.toml"
-    )
+    command = command.replace("$cache", str(samples)).replace("$data", str(samples / "fashion"))
     command = re.sub(r"'?mqtts?://[^ ']+'?", broker.url, command)
     command = re.sub(r"^(scripts/samples .*)$", r"\1 --offline", command)
     if command.startswith("edgewright optimize"):
-        command += " --runs 40"
+        command += " --runs 40" + ("" if any(words in command for words in OWN_SEARCH) else " --effort fast")
+        command += " --time-budget 1s" if "--effort best" in command else ""
+    if "examples.fashion.train" in command:
+        command += " --pictures 2000"
     if command.startswith("edgewright ingest"):
         command += " --until-idle 1" + ("" if "--broker" in command else " --port 0")
     if command.startswith("edgewright run"):

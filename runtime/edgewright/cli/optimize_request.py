@@ -65,7 +65,8 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "version": str,
 }
 # Where a result goes does not determine what it is.
-_NOT_RECORDED = frozenset({"output", "report", "no_cache"})
+_PLACES = frozenset({"output", "report"})
+_NOT_RECORDED = _PLACES | {"no_cache"}
 # A bundle travels: of these only the last part of the path goes into its provenance.
 _PATHS = frozenset({"model", "weights", "spec", "class_names", "calibrate", "select", "labels", "images", "agree"})
 _DEFAULTS: Mapping[str, Any] = {
@@ -121,7 +122,7 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
     limits = {key: values.get(key) for key in ("max_drop", "min_agreement", "min_speedup")}
     budget = parse_duration(str(values["time_budget"])) if "time_budget" in values else None
     size = parse_bytes(str(values["max_size"])) if "max_size" in values else None
-    for key in (*sorted(_PATHS), *sorted(_NOT_RECORDED)):
+    for key in (*sorted(_PATHS), *sorted(_PLACES)):
         _path(values.get(key))
     return OptimizeRequest(
         model=values["model"],

@@ -1,7 +1,8 @@
 """What every peer's child does alike: read the job, time one function, write the answer. NumPy and standard library only.
 
 A job is a JSON file: ``engine``, ``float`` (.onnx), ``calibration`` and ``selection`` (.npz under the input's name),
-``program`` (.pt2 or null), ``out`` (folder), ``vnni`` (whether the processor sums 8-bit products safely). The answer is
+``model``, ``weights`` and ``roots`` (a PyTorch
+factory, its weights or null, and where it is imported from), ``out`` (folder), ``vnni`` (whether the processor sums 8-bit products safely). The answer is
 ``out/answer.json``: ``candidates`` (file and label), ``seconds``, ``peak_memory_bytes``, ``versions``.
 """
 

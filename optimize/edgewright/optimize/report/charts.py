@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["gauge", "latency_chart", "stage_chart"]
 
 _WIDTH = 720
-_LEFT = 64
+_LEFT = 104
 _RIGHT = 16
 _FURTHEST = 2.0  # of a speed-up, on the scale
 _STAGES = ("preprocess", "inference", "decode")
