@@ -1,6 +1,12 @@
 """Writes the README's figures from what was measured, so that none is typed by hand.
 
-Run ``scripts/demo``, then ``scripts/footprint out/demo/person.edge -o docs/reference/footprint.md``, then this.
+    scripts/demo                                                                    # out/demo/figures.json
+    scripts/footprint out/demo/person.edge -o docs/reference/footprint.md
+    scripts/bench quantize --json out/bench-quantize.json
+    python scripts/update_readme.py
+
+What was not measured leaves its section as it stands. The comparison of INT8 engines is also written whole, to
+``docs/reference/bench-quantize.md``.
 """
 
 from __future__ import annotations
@@ -9,18 +15,35 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from bench_quantize.engines import OURS
+from bench_quantize.table import markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
+FULL_TABLES = "docs/reference/bench-quantize.md"
+SECTIONS = {
+    "demo": "out/demo/figures.json",
+    "footprint": "docs/reference/footprint.md",
+    "bench-quantize": "out/bench-quantize.json",
+}
 
 
 def main() -> int:
-    """Replaces both sections."""
-    figures = json.loads((ROOT / "out/demo/figures.json").read_text(encoding="utf-8"))
-    footprint = (ROOT / "docs/reference/footprint.md").read_text(encoding="utf-8")
+    """Replaces the sections whose figures are there."""
+    fill = {"demo": lambda text: demo(json.loads(text)), "footprint": installed, "bench-quantize": compared}
     readme = ROOT / "README.md"
-    text = replaced(readme.read_text(encoding="utf-8"), "demo", demo(figures))
-    readme.write_text(replaced(text, "footprint", installed(footprint)), encoding="utf-8")
+    text = readme.read_text(encoding="utf-8")
+    for name, source in SECTIONS.items():
+        measured = ROOT / source
+        if not measured.is_file():
+            print(f"{name}: left as it stands, there is no {source}")
+            continue
+        text = replaced(text, name, fill[name](measured.read_text(encoding="utf-8")))
+    readme.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -65,6 +88,52 @@ def installed(page: str) -> str:
         f"A device install (`.[onnx]`) takes {size[1]} MB and imports in {seconds[1]} s on {where[1]} with Python "
         f"{where[2]}; [what it consists of](docs/reference/footprint.md).\n"
     )
+
+
+def compared(text: str) -> str:
+    """One table, engines by networks, from the results of ``scripts/bench quantize``; writes the whole page, too.
+
+    Args:
+        text: JSON, as ``--json`` writes it.
+    """
+    results = json.loads(text)
+    if results["quick"]:
+        sys.exit(f"{SECTIONS['bench-quantize']} is of a --quick run; the README shows whole ones only")
+    (ROOT / FULL_TABLES).write_text(markdown(results), encoding="utf-8")
+    subjects = results["subjects"]
+    engines = [row["engine"] for row in subjects[0]["rows"] if not row["engine"].startswith("float")]
+    table = [
+        f"| engine | {' | '.join(subject['title'] for subject in subjects)} |",
+        "| --- |" + " --- |" * len(subjects),
+        *(f"| {_named(name)} | {' | '.join(_cell(subject, name) for subject in subjects)} |" for name in engines),
+    ]
+    told = (
+        f"`scripts/bench quantize` on {results['date']}, {results['machine']}. In a cell: float's boxes kept and how many "
+        "are extra, or the share of pictures with float's best class, with its 95 % interval; then the speed against the "
+        "float file. All engines got the same folded float files and calibration pictures; one judge measured all on "
+        "pictures that nothing else saw, one thread, processes taking turns. "
+        f"[Everything else that was measured, and where we are behind]({FULL_TABLES})."
+    )
+    return "\n".join([told, "", *table, ""])
+
+
+def _named(engine: str) -> str:
+    return f"**{engine}**" if engine in OURS else engine
+
+
+def _cell(subject: Mapping[str, Any], engine: str) -> str:
+    """What one engine made of one network."""
+    row = next((row for row in subject["rows"] if row["engine"] == engine), None)
+    if row is None or "failure" in row:
+        return "" if row is None else "made nothing"
+    seen, times = row["report"], subject["times"][min(subject["times"], key=int)]["rows"]
+    share = seen.get("kept") or seen.get("top1_agreement")
+    kept = (
+        "nothing to keep" if share is None else f"{100 * share[0]:.1f} % [{100 * share[1]:.1f}, {100 * share[2]:.1f}]"
+    )
+    extra = f" +{seen['extra_boxes']}" if "extra_boxes" in seen else ""
+    value, low, high = times[engine]["against_float"]
+    return f"{kept}{extra}, {value:.2f}x" + ("" if low > 1 or high < 1 else " (within noise of float)")
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ class Recipe:
 
     epochs: int = 1
     batch: int = 64
-    rate: float = 0.02
-    pictures: int = 60_000
-    seed: int = 0
+    rate: float = 0.05
+    pictures: int = 20_000
+    seed: int = 1
 
     @property
     def digest(self) -> str:

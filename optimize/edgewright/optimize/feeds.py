@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import Preprocess, TensorSpec
     from edgewright.optimize.data.samples import Sample
-    from edgewright.optimize.types import Feeds, FeedSource
+    from edgewright.optimize.types import Feeds, FeedSource, OnStep
 
-__all__ = ["KEPT_BYTES", "PictureFeeds", "evenly"]
+__all__ = ["KEPT_BYTES", "PictureFeeds", "counted", "evenly"]
 
 KEPT_BYTES = 256 * 2**20
 
@@ -72,5 +72,22 @@ def evenly(feeds: FeedSource, count: int, wanted: int) -> FeedSource:
         count: How many there are.
         wanted: How many are enough.
     """
-    step = max(1, count // wanted)
-    return lambda: itertools.islice(feeds(), 0, step * wanted, step)
+    taken = frozenset(k * count // wanted for k in range(wanted)) if count > wanted else frozenset(range(count))
+    return lambda: itertools.compress(feeds(), (number in taken for number in range(count)))
+
+
+def counted(feeds: FeedSource, on_step: OnStep) -> FeedSource:
+    """The same pictures, telling how many were given out on all walks together.
+
+    Args:
+        feeds: The pictures.
+        on_step: Told before each one.
+    """
+    given = itertools.count()
+
+    def walk() -> Iterator[Feeds]:
+        for picture in feeds():
+            on_step(next(given), None)
+            yield picture
+
+    return walk

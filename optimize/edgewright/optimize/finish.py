@@ -13,7 +13,7 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import golden_vectors, shrink
 from edgewright.optimize.evaluate.quality import FLOAT
-from edgewright.optimize.recipe import recipe_text, reproduced_by
+from edgewright.optimize.recipe import recipe_text
 from edgewright.optimize.report.data import ReportInput, build_report
 from edgewright.optimize.report.write import report_payload, staged_report
 from edgewright.optimize.request import OptimizeResult
@@ -21,7 +21,7 @@ from edgewright.optimize.speed import latency_of
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgewright.bundle.manifest import Golden, Variant
@@ -49,8 +49,8 @@ class Outcome:
         judgement: What was measured of that one.
         story: How it came about, for the report.
         roles: The pictures.
-        passes: What the chain came to, its range method first.
-        keep_float: Nodes it left in float.
+        method: How the ranges of the integer forms were set.
+        recipe: The settings that make the result again.
         notes: What the user should know, in order.
     """
 
@@ -59,8 +59,8 @@ class Outcome:
     judgement: Judgement
     story: Story
     roles: Roles
-    passes: tuple[str, ...]
-    keep_float: frozenset[str]
+    method: str
+    recipe: Mapping[str, Any]
     notes: tuple[str, ...]
 
 
@@ -86,7 +86,7 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
     provenance = provenance_of(request, outcome.candidate.source, judgement.verdict.status.value)
     manifest = dataclasses.replace(
         shipped.manifest(tuple(_timed(variant, judgement) for variant in shipped.variants()), provenance),
-        calibration=Calibration(calibrated.digest, calibrated.count, outcome.passes[0], calibrated.source),
+        calibration=Calibration(calibrated.digest, calibrated.count, outcome.method, calibrated.source),
         metrics=(*(judgement.labelled.metrics if judgement.labelled else ()), *judgement.agreement.metrics),
         golden=golden,
     )
@@ -95,7 +95,7 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
         report = build_report(given)
         payload = shipped.payload() | {golden.file: golden_data, **report_payload(report)}
         # Both or neither: the report waits beside its place until the bundle stands.
-        recipe = {"recipe.toml": recipe_text(reproduced_by(request.typed, outcome.passes, outcome.keep_float)).encode()}
+        recipe = {"recipe.toml": recipe_text(outcome.recipe).encode()}
         with staged_report(report, request.report_folder, beside=recipe) as files:
             written = write_bundle(request.output, manifest, payload)
     return OptimizeResult(request.output, written, judgement.verdict, report.data, files)

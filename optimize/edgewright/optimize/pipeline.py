@@ -22,13 +22,14 @@ import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import Candidate
-from edgewright.optimize.chain.effort import chain_for
+from edgewright.optimize.chain.effort import FORMS, chain_for
 from edgewright.optimize.chain.mixed import sqnr_rows
 from edgewright.optimize.chain.neural import run_neural_compressor
+from edgewright.optimize.chain.nodes import check_nodes
 from edgewright.optimize.chain.planning import plan_run
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
@@ -53,10 +54,10 @@ from edgewright.optimize.steps.plan import format_seconds
 from edgewright.optimize.target import choose_target, predict_boards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from edgewright.optimize.chain.effort import Chain
-    from edgewright.optimize.chain.run import ChainResult
+    from edgewright.optimize.chain.run import ChainResult, State
     from edgewright.optimize.shipping import Choice, FormFigures
     from edgewright.optimize.target import Target
 
@@ -109,6 +110,13 @@ def _step_folder(request: OptimizeRequest) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="edgewright-steps-") as folder:
         yield Path(folder)
+
+
+def _reproduced(values: Mapping[str, Any], best: State, choice: Choice) -> dict[str, Any]:
+    """The settings that make the shipped file again."""
+    form = None if choice.gated else choice.name
+    further = (form,) if form in FORMS else ()
+    return reproduced_by(values, (*best.names, *further) if best.by_passes else None, best.keep_float, form)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,8 +179,8 @@ class _Optimization:
                 judgement=judgement,
                 story=story,
                 roles=roles,
-                passes=chained.best.names,
-                keep_float=chained.best.keep_float,
+                method=chained.best.method,
+                recipe=_reproduced(request.typed, chained.best, choice),
                 notes=(*loaded.notes, *roles.plan.notes, *roles.notes, *chained.notes, *notes, choice.why),
             )
             result = finish(request, draft, outcome, progress)
@@ -190,12 +198,13 @@ class _Optimization:
         sensitivity = details.get("sensitivity")
         if sensitivity is None and not self._chain.brief:
             sensitivity = {"regions": [], "tensors": sqnr_rows(bench, best)}
-        boards = [] if self._chain.brief else predict_boards(best.graph, bench, self._search.profile)
+        quiet = self._chain.brief and self._search.profile is None
+        boards = [] if quiet else predict_boards(best.graph, bench, self._search.profile)
         return Story(
             trials=[trial.values() for trial in chained.trials],
             forms=[row.values() for row in found.rows],
             choice=found.choice.why,
-            recipe=recipe_text(reproduced_by(self._request.recipe, best.names, best.keep_float)),
+            recipe=recipe_text(_reproduced(self._request.recipe, best, found.choice)),
             pictures={"calibration": roles.calibrated.to_json(), "selection": roles.selected.to_json()},
             stability=chained.stability,
             sensitivity=sensitivity,
@@ -243,6 +252,8 @@ class _Optimization:
         with self._progress.stage("prepare the float graph"):
             prepared = prepare_graph(source.model, source.feeds)
             notes = check_quantizable(prepared.model)
+            if not self._chain.mend_heads or not self._chain.forced:  # a remedy may have made nodes that a recipe names
+                check_nodes(prepared.model, self._search.keep_float)
         return _Loaded(source, prepared.model, (*source.notes, *prepared.notes, *notes))
 
     def _roles(self, loaded: _Loaded) -> Roles:

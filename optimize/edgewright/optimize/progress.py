@@ -11,16 +11,26 @@ import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["PlainProgress", "Progress", "RichProgress", "SilentProgress", "open_progress"]
+__all__ = ["Advance", "PlainProgress", "Progress", "RichProgress", "SilentProgress", "open_progress"]
+
+_SPOKEN_EVERY_S = 15.0  # how often a long stage says in plain lines how far it is
+
+
+class Advance(Protocol):
+    """How a stage is told how far it is."""
+
+    def __call__(self, done: int, total: int | None = None, /) -> None:
+        """So many steps are done, of so many where that is known only now."""
+        ...
 
 
 class Progress(Protocol):
     """Where a pipeline announces its stages."""
 
-    def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+    def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """One stage of the work.
 
         Args:
@@ -28,7 +38,7 @@ class Progress(Protocol):
             total: Steps it takes, None when that cannot be said.
 
         Returns:
-            A context; inside it, call what it gives with the steps done so far.
+            A context; inside it, call what it gives with the steps done so far. Stages may lie within stages.
         """
         ...
 
@@ -41,32 +51,46 @@ class SilentProgress:
     """Says nothing."""
 
     @contextlib.contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
         """See ``Progress``."""
         del title, total
-        yield lambda _done: None
+        yield lambda _done, _total=None, /: None
 
     def note(self, text: str) -> None:
         """See ``Progress``."""
 
 
 class PlainProgress:
-    """A line when a stage begins and one when it ends."""
+    """A line when a stage begins and one when it ends; long ones say in between how far they are."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Writes to ``stream``, standard error when None."""
         self._stream = stream or sys.stderr
-        self._number = 0
+        self._numbers = [0]  # of the last stage begun, at each depth
 
     @contextlib.contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
         """See ``Progress``."""
-        self._number += 1
+        self._numbers[-1] += 1
+        head = f"{'  ' * (len(self._numbers) - 1)}[{'.'.join(map(str, self._numbers))}] {title}"
         amount = f" ({total})" if total else ""
-        self._say(f"[{self._number}] {title}{amount} ...")
-        started = time.monotonic()
-        yield lambda _done: None
-        self._say(f"[{self._number}] {title}: done in {time.monotonic() - started:.1f} s")
+        self._say(f"{head}{amount} ...")
+        started = spoken = time.monotonic()
+
+        def advance(done: int, of: int | None = None, /) -> None:
+            nonlocal spoken
+            now, known = time.monotonic(), of or total
+            if known and 0 < done < known and now - spoken >= _SPOKEN_EVERY_S:
+                spoken = now
+                left = (now - started) / done * (known - done)
+                self._say(f"{head}: {done} of {known}, about {left:.0f} s left")
+
+        self._numbers.append(0)
+        try:
+            yield advance
+        finally:
+            self._numbers.pop()
+        self._say(f"{head}: done in {time.monotonic() - started:.1f} s")
 
     def note(self, text: str) -> None:
         """See ``Progress``."""
@@ -94,6 +118,7 @@ class RichProgress:
         from rich.progress import Progress as Bars
 
         self._console = Console(stderr=True)
+        self._depth = 0
         self._bars = Bars(
             SpinnerColumn(finished_text="[green]✓[/green]"),
             TextColumn("{task.description}"),
@@ -113,19 +138,23 @@ class RichProgress:
         self._bars.stop()
 
     @contextlib.contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
         """See ``Progress``."""
         from rich.markup import escape
 
-        task = self._bars.add_task(escape(title), total=total)
+        task = self._bars.add_task("  " * self._depth + escape(title), total=total)
         reached = 0
 
-        def advance(done: int) -> None:
+        def advance(done: int, of: int | None = None, /) -> None:
             nonlocal reached
             reached = done
-            self._bars.update(task, completed=done)
+            self._bars.update(task, completed=done, total=of or total)
 
-        yield advance
+        self._depth += 1
+        try:
+            yield advance
+        finally:
+            self._depth -= 1
         # An estimate may have been wrong, and a stage without steps has one: itself.
         self._bars.update(task, total=reached or 1, completed=reached or 1)
 

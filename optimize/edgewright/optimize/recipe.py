@@ -79,20 +79,27 @@ def recipe_values(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
 
 
-def reproduced_by(values: Mapping[str, Any], passes: tuple[str, ...], leave_float: frozenset[str]) -> dict[str, Any]:
+def reproduced_by(
+    values: Mapping[str, Any], passes: tuple[str, ...] | None, leave_float: frozenset[str], form: str | None = None
+) -> dict[str, Any]:
     """The settings that make the same integer model again, without trying anything.
 
     Args:
         values: The settings of the run, by key.
-        passes: What its chain came to.
+        passes: What its chain came to, the form that was shipped included; None where no list of passes makes it, and
+            the search has to be run again.
         leave_float: Nodes it left in float.
+        form: The form that was shipped; None where the float model was, for want of speed.
     """
+    chosen = {} if form is None else {"ship": form}
+    if passes is None:
+        return {**{key: value for key, value in values.items() if key != "time_budget"}, **chosen}
     tried = {"effort", "time_budget", "passes", "leave_float", "engine"}
     kept = {key: value for key, value in values.items() if key not in tried}
     found: dict[str, Any] = {"passes": list(passes)}
     if leave_float:
         found["leave_float"] = sorted(leave_float)
-    return {**kept, **found}
+    return {**kept, **found, **chosen}
 
 
 def recipe_text(values: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgewright.device_profiles.profile import list_profiles, load_profile
-from edgewright.optimize.feeds import evenly
+from edgewright.optimize.feeds import counted, evenly
 from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.selection import FidelityJudge
 from edgewright.optimize.targets.advise import advise
@@ -74,7 +74,7 @@ def choose_target(name: str | None, bench: Workbench, chain: Chain) -> Target:
         return graph
 
     judge = _few(bench)
-    with bench.progress.stage(f"find the integers that suit {name}"):
+    with bench.progress.stage(f"find the integers that suit {name}, by emulating its sums"):
         advice = advise(profile, make, _feeds(bench), judge.losses_of)
     return Target(profile, advice.scheme, advice.reasons)
 
@@ -94,8 +94,10 @@ def predict_boards(graph: QuantizedGraph, bench: Workbench, first: str | None) -
     judge = _few(bench)
     rows = []
     for name in names:
-        with bench.progress.stage(f"predict the answers on {name}"):
-            seen = predict(graph, _feeds(bench), load_profile(name), judge.losses_of, bench.threads)
+        pictures = min(_PICTURES, bench.selection.count)
+        with bench.progress.stage(f"emulate the sums of {name}", pictures) as advance:
+            feeds = counted(_feeds(bench), advance)
+            seen = predict(graph, feeds, load_profile(name), judge.losses_of, bench.threads)
         rows.append(
             {
                 "profile": name,

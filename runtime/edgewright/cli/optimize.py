@@ -19,17 +19,19 @@ __all__ = ["EPILOG", "add_arguments", "run"]
 
 EPILOG = """\
 examples:
-  edgewright optimize person.onnx --spec person.toml -o person.edge \\
-      --calibrate 'street.avi#1::8' --agree 'street.avi#3::4' --min-agreement 93 --min-speedup 1.7 --max-size 4MB
+  edgewright optimize person.onnx --spec spec.toml -o person.edge \\
+      --calibrate 'street.avi#1::8' --select 'street.avi#5::8' --agree 'street.avi#3::4' \\
+      --min-agreement 93 --min-speedup 1.5 --max-size 4MB
   edgewright optimize mobilenet.onnx --task classify --calibrate photos/ -o mobilenet.edge
-  edgewright optimize --recipe person-recipe.toml --effort best --time-budget 20m
-  edgewright optimize --recipe person-recipe.toml --plan
+  edgewright optimize --recipe crossing.toml --plan
+  edgewright optimize --recipe crossing.toml --effort best --time-budget 20m
 
 SOURCE is a folder of pictures, one picture, a video or an .npz, optionally with a slice: clip.avi#start:stop:step.
-Calibration pictures set the integer ranges, selection pictures choose among candidates, agreement pictures judge the
-result; no picture serves twice.
+Calibration pictures set the integers, selection pictures choose among candidates, agreement and labelled pictures judge
+the result; no picture serves twice. What is not given for selection and agreement is held out of the calibration
+pictures.
 Exit code 0: every promise kept (or none made), 3: one broken, 4: too little data to tell. The bundle is written all the
-same and carries the verdict.
+same and carries the verdict. The report's folder holds a recipe.toml that makes the same file again.
 """
 
 
@@ -83,7 +85,9 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--passes", metavar="A,B,...", help="apply these passes instead, without trying")
     group.add_argument("--leave-float", metavar="NODE,...", help="nodes that stay in float whatever is tried")
     group.add_argument("--profile", metavar="NAME", help="the board it is for (edgewright profiles list)")
-    group.add_argument("--engine", choices=["edgewright", "neural-compressor"], help="who drives the search")
+    group.add_argument(
+        "--engine", choices=["edgewright", "neural-compressor"], help="who drives the search (default: edgewright)"
+    )
     group.add_argument(
         "--ship", metavar="FORM", help="int8, uint8-input, dynamic, weight-only or float16 (default: choose)"
     )

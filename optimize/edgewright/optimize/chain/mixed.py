@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +66,7 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
     """
     errors = sqnr_rows(bench, now)
     with bench.progress.stage("measure what each layer does to the answers", _PICTURES) as advance:
-        influences = measure_influence(
-            now.model, now.graph, _few(bench), loss_for(bench.spec), lambda done, _total: advance(done)
-        )
+        influences = measure_influence(now.model, now.graph, _few(bench), loss_for(bench.spec), advance)
     with bench.progress.stage("time each operator in float and in INT8"):
         times = profile_nodes(now.model, now.graph, threads=bench.threads)
     own = {row["node"]: row["own_sqnr"] for row in errors if row["own_sqnr"] is not None}
@@ -79,6 +79,8 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         return made[nodes]
 
     def accept(evaluation: Evaluation) -> bool:
+        if not math.isfinite(evaluation.loss):
+            return False  # nothing was left to quantize
         graph = made.get(evaluation.nodes) or quantize(evaluation.nodes)
         seen = agreement_of(bench.describe(graph))
         return seen is not None and contract.min_agreement is not None and seen >= contract.min_agreement
@@ -90,8 +92,9 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         max_extra_ms=None if slack is None else max(slack, 0.0),
         block=bench.selection.block,
     )
-    with bench.progress.stage("search for regions to keep in float"):
-        found = search(ranked, quantize, bench.losses, goal, Budget(deadline=bench.deadline))
+    budget, evaluated = Budget(deadline=bench.deadline), itertools.count(1)
+    with bench.progress.stage("search for regions to keep in float", budget.evaluations) as advance:
+        found = search(ranked, quantize, bench.losses, goal, budget, on_state=lambda _state: advance(next(evaluated)))
     nodes = frozenset(found.keep_float)
     table: dict[str, Any] = {"regions": [dict(row) for row in found.rows], "tensors": errors, "how_timed": times.how}
     table |= {"status": found.status.value, "evaluations": found.evaluations}
@@ -106,7 +109,7 @@ def sqnr_rows(bench: Workbench, now: State) -> list[dict[str, Any]]:
         JudgeError: The graphs cannot be run.
     """
     with bench.progress.stage("measure the error of every tensor", _PICTURES) as advance:
-        rows = measure_sqnr(now.model, now.graph, _few(bench), lambda done, _total: advance(done))
+        rows = measure_sqnr(now.model, now.graph, _few(bench), advance)
     return [row.to_json() for row in rows]
 
 

@@ -129,4 +129,6 @@ class _Search:
         )
         if not comparison.accepted:
             return best
-        return dataclasses.replace(best, ranges=found.ranges, keep_float=found.keep_float, graph=graph, losses=losses)
+        return dataclasses.replace(
+            best, ranges=found.ranges, keep_float=found.keep_float, graph=graph, losses=losses, by_passes=False
+        )

@@ -1,6 +1,6 @@
 """Runs a chain: one pass after the other, each kept only when the selection pictures say that it helps.
 
-    plain min-max -> heads -> scale passes -> rounding of weights -> other range methods -> biases -> regions in float
+    plain min-max -> heads -> scale passes -> range methods, rounding of weights -> biases -> regions in float
 
 The plain candidate comes first, so that everything is held against what a plain tool would have given. A chain named by
 hand (``Chain.forced``) applies every pass without asking, but measures all the same.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
 from edgewright.optimize.chain.mixed import agreement_of, search_regions
 from edgewright.optimize.chain.trial import Trial
+from edgewright.optimize.errors import JudgeError, PassError
 from edgewright.optimize.feeds import evenly
 from edgewright.optimize.heads.channels import head_channel_ranges
 from edgewright.optimize.heads.mend import mend_heads
@@ -41,6 +42,7 @@ __all__ = ["ChainResult", "State", "run_chain"]
 _CHANNEL_PICTURES = 16
 _PROVED_ON = 2  # pictures on which a graph taken apart is proved to compute the same
 _BIAS = "correct-bias"
+_SWEEPS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,8 @@ class State:
         graph: The INT8 file.
         losses: On the selection pictures, picture by picture.
         passes: What went into it beside the range method, in order.
+        uncorrected: ``graph`` as it was before biases were corrected; None where they were not.
+        by_passes: Whether the passes alone make it again; not so where scales came from another tool.
     """
 
     model: bytes
@@ -64,6 +68,8 @@ class State:
     graph: QuantizedGraph
     losses: NDArray[np.float64]
     passes: tuple[str, ...] = ()
+    uncorrected: QuantizedGraph | None = None
+    by_passes: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,12 +131,7 @@ class _Run:
             best = self._mended(best)
         for name in chain.scaling:
             best = self._attempt(best, name, partial(self._scaled, name))
-        for name in chain.rounding:
-            if name != _BIAS:
-                best = self._attempt(best, name, partial(self._rounded, name))
-        # Only where weights are rounded well do ranges count, and biases come last, for they mend what is left.
-        for method in chain.ranges[1:]:
-            best = self._attempt(best, method, partial(self._with_method, method))
+        best = self._settled(best)
         if _BIAS in chain.rounding:
             best = self._attempt(best, _BIAS, partial(self._rounded, _BIAS))
         if chain.mixed_precision or self._short_of(best):
@@ -138,6 +139,27 @@ class _Run:
         return ChainResult(
             best, plain, tuple(self._trials), calibrated.stability, self._details, tuple(dict.fromkeys(self._notes))
         )
+
+    def _settled(self, best: State) -> State:
+        """Ranges and the rounding of weights, until nothing is left that is worth trying again.
+
+        The larger of two errors hides what mending the smaller one brings, and which is larger differs from network to
+        network. So what was dropped gets a second chance once something else was kept after it.
+        """
+        steps = {method: partial(self._with_method, method) for method in self._chain.ranges[1:]}
+        steps |= {name: partial(self._rounded, name) for name in self._chain.rounding if name != _BIAS}
+        waiting = list(steps)
+        for _ in range(_SWEEPS):
+            dropped: list[str] = []
+            again: list[str] = []
+            for name in waiting:
+                new = self._attempt(best, name, steps[name])
+                if new is best:
+                    dropped.append(name)
+                else:
+                    best, again, dropped = new, [*again, *dropped], []
+            waiting = again
+        return best
 
     def _plain(self, calibrated: Calibrated) -> State:
         model, method = self._bench.float_model, self._chain.ranges[0]
@@ -164,10 +186,17 @@ class _Run:
         if self._bench.deadline.passed and not self._chain.forced:
             self._trials.append(Trial(name, kept=False, why="not tried: the time budget was spent"))
             return now
-        made = make(now)
-        if made is None:
+        try:
+            made = make(now)
+            if made is None:
+                return now
+            new = dataclasses.replace(made, losses=self._bench.losses(made.graph))
+        except (JudgeError, PassError) as error:
+            # One pass that cannot deal with a network is no reason to give up the others.
+            if self._chain.forced:
+                raise
+            self._trials.append(Trial(name, kept=False, why=f"failed: {error}", seconds=time.monotonic() - started))
             return now
-        new = dataclasses.replace(made, losses=self._bench.losses(made.graph))
         comparison = improves(now.losses, new.losses, self._bench.selection.block)
         kept = comparison.accepted or self._chain.forced
         why = comparison.sentence + (", applied as the chain was named by hand" if self._chain.forced else "")
@@ -201,7 +230,8 @@ class _Run:
 
     def _rounded(self, name: str, now: State) -> State:
         graph = self._bench.round(name, now.graph, now.model)
-        return dataclasses.replace(now, graph=graph, passes=(*now.passes, name))
+        before = now.graph if name == _BIAS else now.uncorrected
+        return dataclasses.replace(now, graph=graph, passes=(*now.passes, name), uncorrected=before)
 
     def _mended(self, now: State) -> State:
         """Boxes and scores that share a grid are parted, where that helps."""
@@ -216,8 +246,11 @@ class _Run:
         if found.remedy == "none":
             return now
         keep = now.keep_float | set(found.keep_float)
-        graph = quantize(found.model, found.ranges, keep)
-        mended = dataclasses.replace(now, model=found.model, ranges=found.ranges, keep_float=keep, graph=graph)
+        ranges = now.ranges
+        if found.model != now.model:
+            ranges = self._bench.calibrate(found.model, self._chain.ranges).ranges[now.method]
+        graph = quantize(found.model, ranges, keep)
+        mended = dataclasses.replace(now, model=found.model, ranges=ranges, keep_float=keep, graph=graph)
         return self._attempt(
             now, MEND_HEADS, lambda _now: dataclasses.replace(mended, passes=(*now.passes, MEND_HEADS))
         )
@@ -243,8 +276,7 @@ class _Run:
             why = f"{found.status}, no region is worth its bytes in float"
             self._trials.append(Trial(MIXED_PRECISION, kept=False, why=why, seconds=time.monotonic() - started))
             return now
-        keep = now.keep_float | found.keep_float
-        mixed = dataclasses.replace(now, graph=found.graph, keep_float=keep, losses=self._bench.losses(found.graph))
+        mixed = self._remade(now, now.keep_float | found.keep_float)
         self._trials.append(
             Trial(
                 MIXED_PRECISION,
@@ -253,11 +285,38 @@ class _Run:
                 loss=float(mixed.losses.mean()),
                 before=float(now.losses.mean()),
                 seconds=time.monotonic() - started,
-                bytes=len(found.graph.model),
+                bytes=len(mixed.graph.model),
             )
         )
         if _BIAS not in now.passes:
             return mixed
-        # Means moved with what went back to float; whether that matters, the selection pictures say.
-        again = self._attempt(mixed, _BIAS, partial(self._rounded, _BIAS))
-        return dataclasses.replace(again, passes=now.passes)
+        return self._with_biases(mixed)
+
+    def _remade(self, now: State, keep: frozenset[str]) -> State:
+        """The candidate with more nodes in float, biases not corrected, just as its recipe would make it."""
+        fresh = self._bench.quantize(now.model, now.ranges, keep)
+        graph = transplant_rounding(now.uncorrected or now.graph, fresh)
+        passes = tuple(name for name in now.passes if name != _BIAS)
+        losses = self._bench.losses(graph)
+        return dataclasses.replace(now, graph=graph, keep_float=keep, losses=losses, passes=passes, uncorrected=None)
+
+    def _with_biases(self, mixed: State) -> State:
+        """Means moved with what went back to float, so biases are corrected anew; the smaller loss stays."""
+        started = time.monotonic()
+        again = self._rounded(_BIAS, mixed)
+        again = dataclasses.replace(again, losses=self._bench.losses(again.graph))
+        comparison = improves(mixed.losses, again.losses, self._bench.selection.block)
+        kept = comparison.difference < 0 or self._chain.forced
+        why = f"again, with regions in float: loss {comparison.old:.4g} to {comparison.new:.4g}"
+        self._trials.append(
+            Trial(
+                _BIAS,
+                kept=kept,
+                why=why,
+                loss=comparison.new,
+                before=comparison.old,
+                seconds=time.monotonic() - started,
+                bytes=len(again.graph.model),
+            )
+        )
+        return again if kept else mixed

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgewright.bundle.arrays import npz_bytes
 from edgewright.optimize.calibration import RangeChoice, calibrate
+from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.scheme import IntegerType
 from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
 from edgewright.optimize.rounding import ROUNDING_PASSES, LayerMoments, MomentObserver, RoundingInput
@@ -32,9 +33,17 @@ if TYPE_CHECKING:
     from edgewright.optimize.steps import Deadline, StepCache
     from edgewright.optimize.types import FeedSource, Ranges
 
-__all__ = ["Calibrated", "PictureSet", "Workbench"]
+__all__ = ["MOMENT_PICTURES", "Calibrated", "PictureSet", "Workbench"]
+
+MOMENT_PICTURES = 24
+"""Second moments are taken of at most so many pictures: each gives a thousand patches, and more change nothing."""
 
 _MODEL = "model"
+_TITLES = {
+    "round-depthwise": "round depthwise weights by what they meet",
+    "round-second-moment": "round dense weights by what they meet",
+    "correct-bias": "correct biases layer by layer",
+}
 _PROVED_ON = 2  # pictures on which a rescaled graph is proved to compute the same
 
 
@@ -107,7 +116,7 @@ class Workbench:
                     self.selection.feeds,
                     threads=self.threads,
                     block=self.selection.block,
-                    on_step=lambda done, _total: advance(done),
+                    on_step=advance,
                 )
         return self._judge
 
@@ -128,7 +137,7 @@ class Workbench:
                     self.calibration.feeds,
                     choices=choices,
                     threads=self.threads,
-                    on_step=lambda done, _total: advance(done),
+                    on_step=advance,
                 )
             ranges = {
                 method: {name: list(pair) for name, pair in found.ranges(choice, symmetric=symmetric).items()}
@@ -172,8 +181,8 @@ class Workbench:
 
         def compute() -> StepOutput:
             given = RoundingInput(model, self.moments(model), self.calibration.feeds, self.threads, chosen)
-            with self.progress.stage(f"run {name}", None) as advance:
-                rounded = ROUNDING_PASSES[name]().run(graph, given, lambda done, _total: advance(done))
+            with self.progress.stage(_TITLES.get(name, name)) as advance:
+                rounded = ROUNDING_PASSES[name]().run(graph, given, advance)
             notes = list(rounded.notes[len(graph.notes) :])
             return StepOutput({_MODEL: rounded.model}, {"notes": notes}, evaluations=self.calibration.count)
 
@@ -201,7 +210,7 @@ class Workbench:
                     choices=(),
                     observers=(maxima,),
                     threads=self.threads,
-                    on_step=lambda done, _total: advance(done),
+                    on_step=advance,
                 )
             few = list(itertools.islice(self.calibration.feeds(), _PROVED_ON))
             scaled = scale_graph(model, [SCALING_PASSES[name](maxima.values())], few)
@@ -212,18 +221,24 @@ class Workbench:
 
     def moments(self, model: bytes) -> dict[str, LayerMoments]:
         """Second moments of every layer's inputs, for the rounding passes."""
-        key = StepKey("moments", inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})
+        pictures = self.calibration
+        count = min(pictures.count, MOMENT_PICTURES)
+        key = StepKey(
+            "moments",
+            params={"pictures": count},
+            inputs={"model": input_of(model, "float graph"), "pictures": pictures.key},
+        )
 
         def compute() -> StepOutput:
             observer = MomentObserver(model)
-            with self.progress.stage("observe second moments", self.calibration.count) as advance:
+            with self.progress.stage("observe what the weights of each layer meet", count) as advance:
                 found = calibrate(
                     model,
-                    self.calibration.feeds,
+                    evenly(pictures.feeds, pictures.count, count),
                     choices=(),
                     observers=(observer,),
                     threads=self.threads,
-                    on_step=lambda done, _total: advance(done),
+                    on_step=advance,
                 )
             return _pack_moments(observer.moments(), found.samples)
 
