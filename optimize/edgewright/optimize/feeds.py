@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KEPT_BYTES", "PictureFeeds", "counted", "evenly"]
 
-KEPT_BYTES = 256 * 2**20
+KEPT_BYTES = 64 * 2**20
+"""About what fifty pictures of 300 x 300 take, so that two thousand take no more."""
 
 
 class PictureFeeds:
@@ -31,7 +32,7 @@ class PictureFeeds:
         pictures: Callable[[], Iterator[Sample]],
         preprocess: Preprocess,
         tensor: TensorSpec,
-        limit: int | None = None,
+        keep_bytes: int = KEPT_BYTES,
     ) -> None:
         """Reads nothing yet.
 
@@ -39,9 +40,9 @@ class PictureFeeds:
             pictures: Walks the pictures anew each time it is called.
             preprocess: How a picture becomes an input.
             tensor: The input.
-            limit: Take only so many.
+            keep_bytes: Tensors are kept up to this size together.
         """
-        self._pictures, self._limit = pictures, limit
+        self._pictures, self._keep_bytes = pictures, keep_bytes
         self._preprocessor, self._name = Preprocessor(preprocess, tensor), tensor.name
         self._kept: list[Feeds] | None = None
 
@@ -52,14 +53,12 @@ class PictureFeeds:
             return
         kept: list[Feeds] | None = []
         held = 0
-        for count, sample in enumerate(self._pictures()):
-            if count == self._limit:
-                break
+        for sample in self._pictures():
             feeds = {self._name: self._preprocessor(sample.image)[0].copy()}
             held += feeds[self._name].nbytes
             if kept is not None:
                 kept.append(feeds)
-                kept = kept if held <= KEPT_BYTES else None
+                kept = kept if held <= self._keep_bytes else None
             yield feeds
         self._kept = kept
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from edgewright.bundle.manifest import Golden, Variant
+    from edgewright.bundle.manifest import Golden, Metric, Variant
     from edgewright.optimize.candidate import Candidate
     from edgewright.optimize.judge import Judgement
     from edgewright.optimize.progress import Progress
@@ -52,6 +52,7 @@ class Outcome:
         method: How the ranges of the integer forms were set.
         recipe: The settings that make the result again.
         notes: What the user should know, in order.
+        foreign: Whether the board is of another architecture than this machine's.
     """
 
     candidate: Candidate
@@ -62,6 +63,7 @@ class Outcome:
     method: str
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
+    foreign: bool = False
 
 
 def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Progress) -> OptimizeResult:
@@ -87,11 +89,14 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
     manifest = dataclasses.replace(
         shipped.manifest(tuple(_timed(variant, judgement) for variant in shipped.variants()), provenance),
         calibration=Calibration(calibrated.digest, calibrated.count, outcome.method, calibrated.source),
-        metrics=(*(judgement.labelled.metrics if judgement.labelled else ()), *judgement.agreement.metrics),
+        # Figures of a form that is not in the bundle would mislead whoever reads them there.
+        metrics=tuple(row for row in _metrics(judgement) if row.variant in {FLOAT, choice.name}),
         golden=golden,
     )
     with progress.stage("draw the report and write the bundle"):
-        given = ReportInput(manifest, judgement, outcome.candidate, choice, outcome.story, tuple(notes))
+        given = ReportInput(
+            manifest, judgement, outcome.candidate, choice, outcome.story, tuple(notes), outcome.foreign
+        )
         report = build_report(given)
         payload = shipped.payload() | {golden.file: golden_data, **report_payload(report)}
         # Both or neither: the report waits beside its place until the bundle stands.
@@ -121,6 +126,11 @@ def _golden(draft: Path, shipped: Candidate, judgement: Judgement) -> tuple[byte
         # One thread, whatever was timed: `verify` repeats these on boards of any size.
         sessions = {form.name: open_session(bundle, form.name, 1) for form in shipped.forms}
     return golden_vectors(frames, sessions, {f.name for f in shipped.forms if f.precision is not Precision.FLOAT32})
+
+
+def _metrics(judgement: Judgement) -> Sequence[Metric]:
+    labelled = judgement.labelled.metrics if judgement.labelled is not None else ()
+    return (*labelled, *judgement.agreement.metrics)
 
 
 def _size_notes(outcome: Outcome) -> Sequence[str]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.errors import EdgewrightError
 from edgewright.bundle.manifest import Precision
 from edgewright.bundle.reader import open_bundle
+from edgewright.optimize.chain.effort import FORMS
 from edgewright.optimize.chain.mixed import agreement_of
-from edgewright.optimize.errors import OptimizeError
+from edgewright.optimize.errors import OptimizeError, SpecError
 from edgewright.optimize.evaluate.quality import FLOAT, INT8
 from edgewright.optimize.quantization.writer import QuantizedGraph
 from edgewright.optimize.selection import improves
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.roles import Roles
     from edgewright.optimize.sources import FloatModel
 
-__all__ = ["compare_forms", "float_form", "make_forms"]
+__all__ = ["check_wanted", "compare_forms", "float_form", "make_forms", "refuse_unmade"]
 
 _BRIEF_BLOCKS = MIN_PAIRS + 4
 
@@ -75,8 +76,48 @@ def make_forms(
         if isinstance(made, ModelForm):
             forms.append(made)
         else:
-            notes.append(f"no {name} form: {made}")
+            notes.append(f"{_no_form(name)}{made}")
     return tuple(forms), tuple(notes)
+
+
+def check_wanted(wanted: str | None, made: tuple[str, ...]) -> None:
+    """Refuses a form that no pass will make, before any work.
+
+    Args:
+        wanted: Name of the form to ship; None chooses.
+        made: Further forms that the chain makes.
+
+    Raises:
+        SpecError: The form is not among them.
+    """
+    if wanted is None or wanted in (INT8, *made):
+        return
+    if wanted not in FORMS:
+        msg = f"there is no form {wanted!r} to ship; it may be {', '.join((INT8, *FORMS))}"
+        raise SpecError(msg)
+    names = ", ".join((INT8, *made))
+    msg = f"--ship {wanted}: this chain makes {names} only; name {wanted} in --passes as well"
+    raise SpecError(msg)
+
+
+def refuse_unmade(wanted: str | None, notes: tuple[str, ...]) -> None:
+    """Says why the wanted form could not be made.
+
+    Args:
+        wanted: Name of the form to ship; None chooses.
+        notes: Of ``make_forms``.
+
+    Raises:
+        SpecError: There is no such form of this model.
+    """
+    reason = next((note for note in notes if wanted is not None and note.startswith(_no_form(wanted))), None)
+    if reason is not None:
+        msg = f"--ship {wanted}: {reason}"
+        raise SpecError(msg)
+
+
+def _no_form(name: str) -> str:
+    return f"no {name} form: "
 
 
 def _made(maker: Callable[[], ModelForm]) -> ModelForm | str:

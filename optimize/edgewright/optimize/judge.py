@@ -43,6 +43,8 @@ class JudgeSettings:
         timing: How long and how to time; its ``threads`` are those of evaluation, too.
         variant: The variant that is judged, against ``float``.
         float_shipped: The speed gate closed: the float model goes into the bundle, and the contract is about that.
+        gate: Whether a variant that turns out slower than float gives its place to the float model.
+        foreign: The board is of another architecture: times taken here say nothing of the contract's speed.
     """
 
     contract: Contract
@@ -50,6 +52,8 @@ class JudgeSettings:
     timing: BenchSettings
     variant: str = INT8
     float_shipped: bool = False
+    gate: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class Judgement:
         pictures: Worth showing.
         golden: Pictures for the golden vectors.
         notes: What the user should know.
+        slower: The final timing showed it to be slower than float, and the verdict is about the float model instead.
     """
 
     verdict: Verdict
@@ -90,6 +95,7 @@ class Judgement:
     pictures: tuple[Picture, ...]
     golden: tuple[Sample, ...]
     notes: tuple[str, ...]
+    slower: bool = False
 
 
 def check_contract(contract: Contract, *, labelled: bool) -> None:
@@ -145,16 +151,19 @@ def judge_candidate(
     figures = Figures(
         drop=labelled.headline if labelled is not None else None,
         agreement=agreement.headline,
-        speedup=speedup_of(bench, settings.variant),
+        speedup=None if settings.foreign else speedup_of(bench, settings.variant),
         size=Measured.exact(size),
     )
-    if settings.float_shipped:
+    final = bench.ratio(settings.variant)
+    slower = settings.gate and final is not None and final.resolved and final.value < 1.0
+    if settings.float_shipped or slower:
         figures = unchanged_figures(float_size, labelled=labelled is not None)
     verdict = judge(settings.contract, figures)
     golden = tuple(picture.sample for picture in chosen.timed[:_GOLDEN_PICTURES])
     labelled = None if labelled is None else _named(labelled, settings.variant)
     agreement = _named(agreement, settings.variant)
-    return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, (*notes, *_bench_notes(bench)))
+    notes += _bench_notes(bench)
+    return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, tuple(notes), slower)
 
 
 def unchanged_figures(size: int, *, labelled: bool) -> Figures:

@@ -35,8 +35,9 @@ from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
 from edgewright.optimize.data.plan import open_plan
 from edgewright.optimize.data.samples import open_samples
+from edgewright.optimize.errors import OptimizeError
 from edgewright.optimize.finish import Outcome, finish, provenance_of
-from edgewright.optimize.forms import compare_forms, float_form, make_forms
+from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
 from edgewright.optimize.judge import JudgeSettings, check_contract, judge_candidate
 from edgewright.optimize.outputs import check_outputs, room_for_temporary_files
 from edgewright.optimize.passes import prepare_graph
@@ -47,14 +48,14 @@ from edgewright.optimize.recipe import recipe_text, reproduced_by
 from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
 from edgewright.optimize.roles import Roles, open_roles
-from edgewright.optimize.shipping import choose_form
+from edgewright.optimize.shipping import choose_form, too_slow
 from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
 from edgewright.optimize.steps.plan import format_seconds
 from edgewright.optimize.target import choose_target, predict_boards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.chain.run import ChainResult, State
@@ -148,11 +149,13 @@ class _Optimization:
         return self._search.chain or chain_for(self._search.effort)
 
     def plan(self) -> Plan:
+        check_wanted(self._search.ship, self._chain.forms)
         loaded = self._load()
         return self._planned(loaded, self._roles(loaded))
 
     def run(self) -> OptimizeResult:
         request, progress = self._request, self._progress
+        check_wanted(self._search.ship, self._chain.forms)
         loaded = self._load()
         roles = self._roles(loaded)
         bench = self._workbench(loaded, roles)
@@ -161,6 +164,7 @@ class _Optimization:
         self._announce(loaded, roles)
         chained = self._run_engine(bench, loaded)
         made, notes = make_forms(chained.best, self._chain, bench, loaded.source)
+        refuse_unmade(self._search.ship, notes)
         name = request.name or loaded.source.spec.name
         candidate = Candidate(loaded.source, (float_form(loaded.prepared), *made), name, request.version)
         with tempfile.TemporaryDirectory(prefix="edgewright-optimize-") as folder:
@@ -170,8 +174,19 @@ class _Optimization:
             rows = compare_forms(draft, candidate, bench, roles, request.timing.threads)
             choice = choose_form(rows, request.contract, self._search.ship, foreign=target.foreign)
             progress.note(choice.why)
-            settings = JudgeSettings(request.contract, request.metric, request.timing, choice.judged, choice.gated)
+            settings = JudgeSettings(
+                request.contract,
+                request.metric,
+                request.timing,
+                variant=choice.judged,
+                float_shipped=choice.gated,
+                gate=self._search.ship is None and not target.foreign,
+                foreign=target.foreign,
+            )
             judgement = judge_candidate(draft, roles.plan, roles.used, settings, progress)
+            if judgement.slower:
+                choice = too_slow(choice)
+                progress.note(choice.why)
             story = self._story(bench, roles, _Found(chained, target, rows, choice))
             outcome = Outcome(
                 candidate=candidate,
@@ -182,6 +197,7 @@ class _Optimization:
                 method=chained.best.method,
                 recipe=_reproduced(request.typed, chained.best, choice),
                 notes=(*loaded.notes, *roles.plan.notes, *roles.notes, *chained.notes, *notes, choice.why),
+                foreign=target.foreign,
             )
             result = finish(request, draft, outcome, progress)
         return dataclasses.replace(result, explanations=self._cache.finish(str(request.output.absolute())))
@@ -197,9 +213,10 @@ class _Optimization:
         details = chained.details
         sensitivity = details.get("sensitivity")
         if sensitivity is None and not self._chain.brief:
-            sensitivity = {"regions": [], "tensors": sqnr_rows(bench, best)}
+            tensors = self._if_it_can(lambda: sqnr_rows(bench, best))
+            sensitivity = {"regions": [], "tensors": tensors} if tensors else None
         quiet = self._chain.brief and self._search.profile is None
-        boards = [] if quiet else predict_boards(best.graph, bench, self._search.profile)
+        boards = [] if quiet else self._if_it_can(lambda: predict_boards(best.graph, bench, self._search.profile))
         return Story(
             trials=[trial.values() for trial in chained.trials],
             forms=[row.values() for row in found.rows],
@@ -218,6 +235,14 @@ class _Optimization:
                 "effort": self._search.effort.value if self._search.chain is None else "by hand",
             },
         )
+
+    def _if_it_can(self, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Rows that only the report wants: a run that is measured and judged does not end for want of them."""
+        try:
+            return compute()
+        except OptimizeError as error:
+            self._progress.note(f"left out of the report: {error}")
+            return []
 
     def _workbench(self, loaded: _Loaded, roles: Roles) -> Workbench:
         return Workbench(

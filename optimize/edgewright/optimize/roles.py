@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ from edgewright.optimize.chain.workbench import PictureSet
 from edgewright.optimize.data.manifest import manifest_of
 from edgewright.optimize.data.plan import calibration_samples, selection_samples
 from edgewright.optimize.evaluate.intervals import block_of
-from edgewright.optimize.feeds import PictureFeeds
-from edgewright.optimize.steps import StepInput
+from edgewright.optimize.feeds import KEPT_BYTES, PictureFeeds
+from edgewright.optimize.steps import input_of
+from edgewright.optimize.steps.key import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Roles", "open_roles"]
 
 _FEW_PICTURES = 8
+_SELECTION_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Roles:
     def selection_for(self, tensor: TensorSpec) -> PictureFeeds:
         """The selection pictures as another input tensor takes them, in the same order."""
         walk = partial(_selection, self.plan, _digests(self.calibrated))
-        return PictureFeeds(walk, self.source.spec.preprocess, tensor)
+        return PictureFeeds(walk, self.source.spec.preprocess, tensor, _SELECTION_BYTES)
 
 
 def open_roles(plan: DataPlan, source: FloatModel, progress: Progress) -> Roles:
@@ -84,10 +86,12 @@ def open_roles(plan: DataPlan, source: FloatModel, progress: Progress) -> Roles:
     with progress.stage("read the calibration pictures", plan.calibration.estimate()) as advance:
         calibrated, indices = _walk(calibration_samples(plan, notes.append), plan.calibration, advance)
     known = _digests(calibrated)
-    calibration = _set(partial(_calibration, plan), source, calibrated, _block(indices, plan.calibration))
+    calibration = _set(partial(_calibration, plan), source, calibrated, block=_block(indices, plan.calibration))
     with progress.stage("read the selection pictures", plan.selection.estimate()) as advance:
         selected, indices = _walk(selection_samples(plan, notes.append, known), plan.selection, advance)
-    selection = _set(partial(_selection, plan, known), source, selected, _block(indices, plan.selection))
+    # Every candidate is run over the selection pictures, so more of them are kept.
+    block = _block(indices, plan.selection)
+    selection = _set(partial(_selection, plan, known), source, selected, block=block, keep_bytes=_SELECTION_BYTES)
     if calibrated.count < _FEW_PICTURES:
         notes.append(f"only {calibrated.count} calibration pictures; 20 to 50 that look like the real scene do better")
     return Roles(calibration, selection, calibrated, selected, tuple(notes), source, plan)
@@ -105,10 +109,18 @@ def _walk(
 
 
 def _set(
-    pictures: Callable[[], Iterator[Sample]], source: FloatModel, manifest: SampleManifest, block: int
+    pictures: Callable[[], Iterator[Sample]],
+    source: FloatModel,
+    manifest: SampleManifest,
+    *,
+    block: int,
+    keep_bytes: int = KEPT_BYTES,
 ) -> PictureSet:
-    feeds = PictureFeeds(pictures, source.spec.preprocess, source.inputs[0])
-    return PictureSet(feeds, StepInput(manifest.digest, manifest.source), manifest.count, block)
+    feeds = PictureFeeds(pictures, source.spec.preprocess, source.inputs[0], keep_bytes)
+    # The same pictures prepared otherwise are other inputs.
+    how = json_text({"preprocess": asdict(source.spec.preprocess), "input": asdict(source.inputs[0])}, "preprocessing")
+    key = input_of(f"{manifest.digest} {how}".encode(), manifest.source)
+    return PictureSet(feeds, key, manifest.count, block)
 
 
 def _block(indices: list[int], source: SampleSource) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgewright.optimize.contract import Contract, Measured
 
-__all__ = ["SAME_SPEED", "Choice", "FormFigures", "choose_form"]
+__all__ = ["SAME_SPEED", "Choice", "FormFigures", "choose_form", "too_slow"]
 
 SAME_SPEED = 1.03
 """Two forms whose times differ by less than this factor count as equally fast."""
@@ -117,12 +117,23 @@ def choose_form(
     faithful = [row for row in kept if not row.worse] or kept
     top = max(_speed(row) for row in faithful)
     winner = min((row for row in faithful if _speed(row) * SAME_SPEED >= top), key=_loss)
-    reasons = [f"{_speed(winner):.2f}x float's speed"]
+    sure = winner.speedup is not None and winner.speedup.low > 1.0
+    reasons = [f"{_speed(winner):.2f}x float's speed" if sure else "about as fast as float: noise hides the difference"]
     if fewest:
         reasons.append(f"breaks {fewest} of the contract's promises by these figures, and no form breaks fewer")
     elif not contract.empty:
         reasons.append("keeps every promise that these figures can tell of")
     return Choice(winner.name, winner.name, f"{winner.name}: {', '.join(reasons)}")
+
+
+def too_slow(choice: Choice) -> Choice:
+    """What is shipped when the final timing shows that the form chosen is slower than float after all.
+
+    Args:
+        choice: By the brief timing.
+    """
+    why = f"{choice.judged} is slower than the float model here by the final timing; the float model is shipped"
+    return Choice(FLOAT, choice.judged, why, gated=True)
 
 
 def _wanted(rows: Sequence[FormFigures], name: str) -> Choice:

@@ -20,6 +20,7 @@ from edgewright.optimize.rounding import ROUNDING_PASSES, LayerMoments, MomentOb
 from edgewright.optimize.scaling import SCALING_PASSES, ChannelMaxima, scale_graph
 from edgewright.optimize.selection import FidelityJudge
 from edgewright.optimize.steps import StepInput, StepKey, StepOutput, input_of
+from edgewright.optimize.steps.key import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -103,6 +104,12 @@ class Workbench:
     deadline: Deadline
     progress: Progress
     _judge: FidelityJudge | None = field(default=None, init=False)
+
+    @property
+    def _head(self) -> StepInput:
+        """How outputs are read, of which losses are made."""
+        decode = json_text(asdict(self.spec.decode), "decoding")
+        return input_of(decode.encode() + b"".join(array.tobytes() for array in self.spec.arrays.values()))
 
     @property
     def judge(self) -> FidelityJudge:
@@ -263,6 +270,7 @@ class Workbench:
                 "candidate": input_of(graph.model, "candidate"),
                 "model": input_of(self.float_model, "float graph"),
                 "pictures": self.selection.key,
+                "head": self._head,
             },
         )
 

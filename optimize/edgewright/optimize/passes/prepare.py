@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.passes.clips import GuardClips
 from edgewright.optimize.passes.fold import FoldBatchNorm, FoldConstants, FoldPads, Simplify
+from edgewright.optimize.passes.gemm import PlainGemm
 from edgewright.optimize.passes.order import InferShapes, SortTopologically
 from edgewright.optimize.passes.runner import TOLERANCE, run_passes
 from edgewright.optimize.passes.strip_metadata import StripMetadata
@@ -45,7 +46,15 @@ def default_passes() -> tuple[Pass, ...]:
     """The passes of ``prepare_graph``, in order."""
     folding = (FoldConstants(), FoldBatchNorm(), FoldPads(), Simplify())
     # GuardClips undoes what Simplify would fold back, and shared constants are told apart when all folding is done.
-    return (SortTopologically(), *folding, StripMetadata(), GuardClips(), UnshareConstants(), InferShapes())
+    return (
+        SortTopologically(),
+        *folding,
+        StripMetadata(),
+        GuardClips(),
+        PlainGemm(),
+        UnshareConstants(),
+        InferShapes(),
+    )
 
 
 def prepare_graph(

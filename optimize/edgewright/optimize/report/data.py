@@ -40,6 +40,7 @@ class ReportInput:
         choice: Which of them is shipped, and which was judged.
         story: How it came about.
         notes: What the user should know, in order.
+        foreign: Whether the board is of another architecture, so that times taken here are not its own.
     """
 
     manifest: Manifest
@@ -48,6 +49,7 @@ class ReportInput:
     choice: Choice
     story: Story
     notes: tuple[str, ...]
+    foreign: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ def build_report(given: ReportInput) -> Report:
             "precision": precisions[judged],
             "shipped": given.choice.name,
             "float_shipped": given.choice.gated,
+            "foreign": given.foreign,
         },
         "speed": _speed(judgement.bench, precisions),
         "labelled": _quality(judgement.labelled),

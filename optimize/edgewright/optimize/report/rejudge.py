@@ -47,7 +47,7 @@ def figures_of(data: Mapping[str, Any]) -> Figures:
         return Figures(
             drop=_measured((data["labelled"] or {}).get("headline")),
             agreement=_measured(data["agreement"]["headline"]),
-            speedup=_measured(ratios[0] if ratios else None),
+            speedup=_measured(ratios[0] if ratios and not data["judged"]["foreign"] else None),
             size=Measured.exact(int(data["size"]["judged_bytes"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:

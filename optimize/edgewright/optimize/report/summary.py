@@ -28,6 +28,8 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
 
     bundle, size = report["bundle"], report["size"]
     yield f"{report['verdict']['status']}  {bundle['name']} {bundle['version']}"
+    if report["judged"]["float_shipped"]:
+        yield f"  float model shipped: {report['story']['choice']}"
     for clause in report["verdict"]["clauses"]:
         yield f"  {clause['status']:<13}{clause['sentence']}"
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
@@ -52,7 +54,14 @@ def ratio_spread(ratio: Mapping[str, Any]) -> str:
 def _speed_lines(speed: Mapping[str, Any]) -> Iterator[str]:
     times = " to ".join(f"{row['stages']['total']['p50']:.1f}" for row in speed["variants"])
     for ratio in speed["ratios"]:
-        spread = f"{ratio['value']:.2f}x [{ratio_spread(ratio)}]"
-        doubt = "" if ratio["resolved"] else ", not resolved: noise is larger than the effect"
         threads = speed["conditions"]["threads"]
-        yield f"  speed      p50 {times} ms, {spread} on {threads} thread(s){doubt}"
+        # No ratio where noise is larger than the effect: it would be read as one.
+        told = (
+            f"{ratio['value']:.2f}x [{ratio_spread(ratio)}]" if ratio["resolved"] else f"not resolved: {_doubt(ratio)}"
+        )
+        yield f"  speed      p50 {times} ms, {told} on {threads} thread(s)"
+
+
+def _doubt(ratio: Mapping[str, Any]) -> str:
+    spread = ratio_spread(ratio)
+    return f"the ratio may be {spread}" if ratio["pairs"] < MIN_PAIRS else f"noise spreads the ratio over {spread}"

@@ -40,6 +40,7 @@ __all__ = ["ChannelMeans", "CorrectBias", "certain_part", "shift_for_mean"]
 _SAMPLE = 2048  # values a channel that tell how a clipped mean follows its bias
 _KEPT_BYTES = 64 << 20  # of one layer's outputs over all pictures; above that the layer runs twice
 _ROUNDS = 4
+_HALVINGS = 32
 _INT32 = 2**30
 _TINY = 1e-12
 
@@ -52,12 +53,10 @@ class CorrectBias:
         pictures: At most so many are used, evenly spread over those given; the integer activations between two layers
             are kept for all of them.
         memory_limit: Bytes that those may take; where more would be needed, fewer pictures are used.
-        largest_shift: Largest change of a channel, in steps of the output grid.
     """
 
     pictures: int = 48
     memory_limit: int = 512 << 20
-    largest_shift: float = 32.0
 
     @property
     def name(self) -> str:
@@ -106,9 +105,6 @@ class CorrectBias:
         """The new bias; ``target`` are the float means, (pictures, channels)."""
         seen, sample = outputs.measure(layer.grid)
         shift = shift_for_mean(sample, certain_part(target - seen), layer.grid)
-        if layer.grid is not None:
-            limit = self.largest_shift * layer.grid.scale
-            shift = np.clip(shift, -limit, limit)
         old = np.asarray(layer.bias, np.int64)
         codes = np.rint(shift / np.maximum(np.asarray(layer.bias_scale, np.float64), _TINY))
         codes = np.where(np.abs(codes + old) < _INT32, codes, 0)
@@ -190,7 +186,24 @@ def shift_for_mean(
         left = wanted - (_clipped(sample + shift[:, None].astype(np.float32), grid).mean(axis=1) - start)
         best = np.where(np.abs(left) < miss, shift, best)
         miss = np.minimum(miss, np.abs(left))
+    # Far outside the clip nothing follows, and only halving an interval finds the way back.
+    lost = miss > np.maximum(grid.scale, 0.1 * np.abs(wanted))
+    if lost.any():
+        best[lost] = _bisected(sample[lost], start[lost] + wanted[lost], grid)
     return best
+
+
+def _bisected(sample: NDArray[np.float32], target: NDArray[np.float64], grid: TensorGrid) -> NDArray[np.float64]:
+    """Shifts at which the clipped mean, which never falls with the shift, reaches ``target``."""
+    low, high = grid.range
+    # Between these a channel goes from all at the lower end to all at the upper one.
+    least = low - sample.max(axis=1).astype(np.float64)
+    most = high - sample.min(axis=1).astype(np.float64)
+    for _ in range(_HALVINGS):
+        middle = (least + most) / 2
+        short = _clipped(sample + middle[:, None].astype(np.float32), grid).mean(axis=1) < target
+        least, most = np.where(short, middle, least), np.where(short, most, middle)
+    return np.asarray((least + most) / 2)
 
 
 class _Outputs:
