@@ -17,6 +17,7 @@ from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.graph.segments import node_id
 from edgewright.optimize.passes.order import SortTopologically
 from edgewright.optimize.quantization.scheme import IntegerType, Scheme
+from edgewright.optimize.quantization.zero_channels import mend_zero_channels
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -94,9 +95,10 @@ def quantize_graph(
         node.name = node_id(node)
     try:
         written = _write(source, ranges, keep_float, scheme or Scheme())
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, IndexError) as error:
         msg = f"ONNX Runtime's quantizer refused the model: {error}"
         raise JudgeError(msg) from error
+    mend_zero_channels(written, source)
     # Shapes of intermediate values served the writer; in the file they only take room.
     del written.graph.value_info[:]
     if scheme is None or scheme.float_outputs:
