@@ -17,9 +17,9 @@ settings.load_profile("edgewright")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _step_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Finished steps of the optimizer are shared by the tests of one session, and by nothing else."""
+    """Finished steps of the optimizer are shared by the tests of one module, and by nothing else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEWRIGHT_CACHE", str(tmp_path_factory.mktemp("steps")))
         yield

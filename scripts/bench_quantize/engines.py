@@ -127,7 +127,7 @@ def _run_ours(engine: str, prepared: Prepared, out: Path) -> Made:
         msg = f"this version of edgewright optimize has no {OURS[engine][0]}"
         raise EngineFailure(msg)
     command += ["-o", str(bundle), "--calibrate", subject.calibrate, "--agree", subject.report]
-    command += ["--select", subject.select, "--keep-float", "--json", *OURS[engine]]
+    command += ["--select", subject.select, "--keep-float", "--json", "--no-cache", *OURS[engine]]
     for flag, value in (("--weights", subject.weights), ("--spec", subject.spec)):
         command += [flag, str(value)] if value is not None else []
     if subject.labels is not None and subject.images != subject.report:

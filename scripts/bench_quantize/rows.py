@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench_quantize.engines import Candidate
 from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.digest import sha256_hex
-from edgewright.bundle.manifest import Layout, TensorSpec
+from edgewright.bundle.manifest import ColorOrder, Layout, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,9 +74,11 @@ def _told(spec: TensorSpec) -> dict[str, Any]:
         "layout": layout,
         "scale": spec.scale,
         "zero_point": spec.zero_point,
+        "color": None if spec.color is None else spec.color.value,
     }
 
 
 def _tensor(row: dict[str, Any]) -> TensorSpec:
     layout = None if row["layout"] is None else Layout(row["layout"])
-    return TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], layout, row["scale"], row["zero_point"])
+    color = None if row["color"] is None else ColorOrder(row["color"])
+    return TensorSpec(row["name"], tuple(row["shape"]), row["dtype"], layout, row["scale"], row["zero_point"], color)

@@ -40,9 +40,8 @@ from edgewright.optimize.finish import Outcome, finish, provenance_of
 from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
 from edgewright.optimize.judge import JudgeSettings, check_contract, judge_candidate
 from edgewright.optimize.outputs import check_outputs, room_for_temporary_files
-from edgewright.optimize.passes import prepare_graph
+from edgewright.optimize.preparation import prepare_source
 from edgewright.optimize.progress import Progress, SilentProgress
-from edgewright.optimize.quantization.checks import check_quantizable
 from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.recipe import recipe_text, reproduced_by
 from edgewright.optimize.report.story import Story
@@ -275,11 +274,11 @@ class _Optimization:
             images = [sample.image for sample in itertools.islice(pictures, _COMPARED_PICTURES)]
             source = load_source(request.model, weights=request.weights, spec=request.spec, images=images)
         with self._progress.stage("prepare the float graph"):
-            prepared = prepare_graph(source.model, source.feeds)
-            notes = check_quantizable(prepared.model)
-            if not self._chain.mend_heads or not self._chain.forced:  # a remedy may have made nodes that a recipe names
-                check_nodes(prepared.model, self._search.keep_float)
-        return _Loaded(source, prepared.model, (*source.notes, *prepared.notes, *notes))
+            prepared, notes = prepare_source(source)
+        # A remedy for heads may have made nodes that its recipe names.
+        if not (self._chain.mend_heads and self._chain.forced):
+            check_nodes(prepared, self._search.keep_float)
+        return _Loaded(source, prepared, (*source.notes, *notes))
 
     def _roles(self, loaded: _Loaded) -> Roles:
         spec = loaded.source.spec

@@ -108,6 +108,9 @@ def recipe_text(values: Mapping[str, Any]) -> str:
     Args:
         values: By key; texts, numbers, switches and lists of them.
     """
-    # What JSON writes for these is TOML as well.
-    lines = [f"{key.replace('_', '-')} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{key.replace('_', '-')} = {_toml(value)}\n" for key, value in values.items() if value is not None)
+
+
+def _toml(value: Any) -> str:
+    """What JSON writes is TOML as well, but for DEL and for what JSON would escape in halves."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -9,6 +9,7 @@ from edgewright.optimize.errors import SpecError
 __all__ = ["format_bytes", "parse_bytes", "size_change"]
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_LARGEST = 2**50
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMG]?I?B?)\s*", re.IGNORECASE)
 
 
@@ -29,7 +30,11 @@ def parse_bytes(text: str) -> int:
     if match is None or (unit not in _UNITS and f"{unit}B" not in _UNITS):
         msg = f"{text!r} is not a size; write it like 4MB, 3.5MiB or 4000000"
         raise SpecError(msg)
-    return int(float(match.group(1)) * _UNITS.get(unit, _UNITS.get(f"{unit}B", 1)))
+    count = float(match.group(1)) * _UNITS.get(unit, _UNITS.get(f"{unit}B", 1))
+    if not 1 <= count <= _LARGEST:
+        msg = f"{text!r} is no size that a file can have; write it like 4MB, 3.5MiB or 4000000"
+        raise SpecError(msg)
+    return int(count)
 
 
 def format_bytes(count: int) -> str:

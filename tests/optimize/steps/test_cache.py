@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.bundle.arrays import npz_bytes
+from edgewright.bundle.digest import sha256_hex
 from edgewright.bundle.errors import IntegrityError
 from edgewright.optimize.errors import SpecError
 from edgewright.optimize.steps import StepCache, StepInput, StepKey, StepOutput, StepResult, default_folder, input_of
@@ -264,3 +265,13 @@ def test_the_folder_is_the_users_choice(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_folder() == tmp_path / ".cache" / "edgewright" / "steps"
+
+
+@pytest.mark.parametrize(
+    "header", ["[]", "{}", '{"key": 1}', '{"key": "k", "seconds": 1, "evaluations": 0, "facts": []}']
+)
+def test_a_header_that_nobody_here_wrote_is_not_believed(header: str) -> None:
+    line = header.encode()
+    data = b"edgewright-step-1 " + sha256_hex(line).encode() + b"\n" + line + b"\n"
+    with pytest.raises(IntegrityError, match="its header is not one that this program wrote"):
+        unpack_entry(data, "k")

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from edgewright.optimize.calibration.choice import RangeChoice
 from edgewright.optimize.errors import SpecError
 
 __all__ = ["FORMS", "MEND_HEADS", "MIXED_PRECISION", "PASSES", "Chain", "Effort", "chain_for", "parse_chain"]
@@ -100,9 +101,12 @@ def parse_chain(names: tuple[str, ...]) -> Chain:
         SpecError: A name is unknown or given twice, or there are two range methods.
     """
     for name in names:
-        if name.partition(":")[0] not in PASSES:
-            msg = f"there is no pass {name!r}; a chain may hold {', '.join(PASSES)}"
+        kind, mark, _ = name.partition(":")
+        if kind not in PASSES or (mark and kind != "percentile"):
+            msg = f"there is no pass {name!r}; a chain may hold {', '.join(PASSES)} (percentile as percentile:99.99)"
             raise SpecError(msg)
+        if kind in RANGES:
+            RangeChoice.parse(name)
         if names.count(name) > 1:
             msg = f"the pass {name!r} is named twice"
             raise SpecError(msg)

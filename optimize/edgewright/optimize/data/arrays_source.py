@@ -29,6 +29,7 @@ __all__ = ["NPZ_SUFFIX", "ArraysSource"]
 
 NPZ_SUFFIX = ".npz"
 _NAME = "images"
+_MOST_PICTURES = 10**6
 _SUFFIX = ".npy"
 _READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 # What damaged or hostile archives and headers were seen to raise.
@@ -133,6 +134,9 @@ def _read_layout(path: Path, archive: zipfile.ZipFile) -> _Layout:
         raise DataError(msg)
     if shape[1] * shape[2] > MAX_PIXELS:
         msg = f"{path}: pictures of {shape[2]}x{shape[1]} pixels; at most {MAX_PIXELS:,} are read: make them smaller"
+        raise DataError(msg)
+    if shape[0] > _MOST_PICTURES:
+        msg = f"{path}: {shape[0]:,} pictures; at most {_MOST_PICTURES:,} are read: split the file"
         raise DataError(msg)
     if begin + math.prod(shape) != member.file_size:
         msg = f"{path}: {member.filename} claims shape {'x'.join(map(str, shape))}, its data does not have that size"

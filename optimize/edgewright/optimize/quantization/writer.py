@@ -31,6 +31,7 @@ __all__ = ["KEEP_FLOAT_ENGINE", "QuantizedGraph", "quantize_graph"]
 
 _FLOATS = (1, 10, 11, 16)  # float32, float16, float64, bfloat16 in ONNX's numbering
 _LARGE = 1024  # bytes
+_MATRIX = 2  # dimensions
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 KEEP_FLOAT_ENGINE: Mapping[str, Any] = {"disabled_optimizers": ["WeightBiasQuantization"]}
 """What the engine must be told wherever weights stay in float: else its optimizer quantizes them again, per tensor."""
@@ -94,7 +95,7 @@ def quantize_graph(
         # The writer leaves nodes alone by their name, and some exporters give none.
         node.name = node_id(node)
     try:
-        written = _write(source, ranges, keep_float, scheme or Scheme())
+        written = _write(source, ranges, {*keep_float, *_unwritable(source)}, scheme or Scheme())
     except (ValueError, RuntimeError, KeyError, IndexError) as error:
         msg = f"ONNX Runtime's quantizer refused the model: {error}"
         raise JudgeError(msg) from error
@@ -115,6 +116,20 @@ def quantize_graph(
         f", {len(left)} stay float: {_some(left)}" if left else ""
     )
     return QuantizedGraph(result.SerializeToString(deterministic=True), engine, (note, *_float_constants(result)))
+
+
+def _unwritable(source: onnx.ModelProto) -> frozenset[str]:
+    """Operators that the writer gets wrong per channel: they stay float, and the notes name them."""
+    dimensions = {tensor.name: len(tensor.dims) for tensor in source.graph.initializer}
+    groups = {
+        node.name: next((item.i for item in node.attribute if item.name == "group"), 1) for node in source.graph.node
+    }
+    return frozenset(
+        node.name
+        for node in source.graph.node
+        if (node.op_type == "ConvTranspose" and groups[node.name] > 1)
+        or (node.op_type == "MatMul" and dimensions.get(node.input[1], 2) > _MATRIX)
+    )
 
 
 def _write(source: onnx.ModelProto, ranges: Ranges, keep_float: Collection[str], scheme: Scheme) -> onnx.ModelProto:

@@ -154,9 +154,14 @@ def _refuse_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _refuse_quantized(model: onnx.ModelProto, path: Path) -> None:
-    found = sorted({node.op_type for node in model.graph.node} & _INTEGER_OPERATORS)
+    found = [node for node in model.graph.node if node.op_type in _INTEGER_OPERATORS]
     if found:
-        msg = f"{path} is quantized already (it holds {', '.join(found)}); give the float model it was made from"
+        kinds = ", ".join(sorted({node.op_type for node in found}))
+        first = found[0].name or found[0].output[0]
+        msg = (
+            f"{path} is quantized already: node {first!r} is {found[0].op_type} (it holds {kinds}); "
+            "give the float model it was made from"
+        )
         raise ModelError(msg)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,6 +188,9 @@ class StepCache:
         if path is None:
             return None, False
         try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > self._max_bytes:
+                return None, False
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None, False

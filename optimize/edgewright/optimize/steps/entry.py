@@ -140,9 +140,32 @@ def _cost(header: Mapping[str, Any]) -> StepCost:
 
 
 def _header(first: bytes, line: bytes) -> dict[str, Any]:
-    """The header; once its digest is right it was written by ``pack_entry``, so its shape needs no checking."""
+    """The header, its digest and its shape checked."""
     if not first.startswith(_MAGIC) or first[len(_MAGIC) :] != sha256_hex(line).encode() + b"\n":
         msg = "its header is truncated or altered"
         raise IntegrityError(msg)
-    header: dict[str, Any] = json.loads(line)
-    return header
+    return _checked(json.loads(line))
+
+
+def _checked(header: Any) -> dict[str, Any]:
+    """The header, its shape checked: whoever can write into the folder can write a digest as well."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "key": str,
+        "seconds": (int, float),
+        "evaluations": int,
+        "unit_seconds": (int, float),
+        "facts": dict,
+    }
+    told = isinstance(header, dict) and all(isinstance(header.get(name), kind) for name, kind in kinds.items())
+    rows = header.get("artefacts") if told else None
+    if not isinstance(rows, list) or not all(_is_artefact(row) for row in rows):
+        msg = "its header is not one that this program wrote"
+        raise IntegrityError(msg)
+    return dict(header)
+
+
+def _is_artefact(row: Any) -> bool:
+    if not isinstance(row, list) or len(row) != 3:
+        return False
+    name, size, digest = row
+    return isinstance(name, str) and type(size) is int and size >= 0 and isinstance(digest, str)
