@@ -2,9 +2,9 @@
 
     python -m examples.fashion.data ~/.cache/edgewright/samples/fashion pictures --calibrate 256
 
-writes ``pictures/calibrate`` (training pictures) and ``pictures/test`` (all 10,000 test pictures) as PNG files, each
-with its ``labels.csv``, and the same as ``calibrate.npz`` and ``test.npz``: ``images`` (n, 28, 28) uint8 and ``labels``
-(n,) int64.
+writes ``pictures/calibrate`` and ``pictures/select`` (training pictures, none in both) and ``pictures/test`` (all 10,000
+test pictures) as PNG files, each with its ``labels.csv``, and the same as ``calibrate.npz``, ``select.npz`` and
+``test.npz``: ``images`` (n, 28, 28) uint8 and ``labels`` (n,) int64.
 """
 
 from __future__ import annotations
@@ -122,14 +122,19 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder of the four .gz files; scripts/samples fashion prints them")
     parser.add_argument("out", type=Path, help="folder to fill")
     parser.add_argument("--calibrate", type=int, default=256, metavar="N", help="training pictures to calibrate on")
+    parser.add_argument(
+        "--select", type=int, default=256, metavar="N", help="those after them, to choose among candidates"
+    )
     options = parser.parse_args()
     try:
         train, test = load_split(options.data, "train"), load_split(options.data, "t10k")
     except DataError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
-    chosen = Split(train.images[: options.calibrate], train.labels[: options.calibrate])
-    for name, split in (("calibrate", chosen), ("test", test)):
+    first, last = options.calibrate, options.calibrate + options.select
+    calibrate = Split(train.images[:first], train.labels[:first])
+    select = Split(train.images[first:last], train.labels[first:last])
+    for name, split in (("calibrate", calibrate), ("select", select), ("test", test)):
         write_pictures(options.out / name, split.images, split.labels)
         write_bytes(options.out / f"{name}.npz", _arrays(split))
         sys.stdout.write(f"{options.out / name}: {len(split.labels)} pictures, also as {name}.npz\n")

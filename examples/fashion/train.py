@@ -50,9 +50,9 @@ class Recipe:
 
     epochs: int = 1
     batch: int = 64
-    rate: float = 0.05
+    rate: float = 0.1
     pictures: int = 20_000
-    seed: int = 1
+    seed: int = 2
 
     @property
     def digest(self) -> str:

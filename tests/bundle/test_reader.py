@@ -221,7 +221,7 @@ def test_a_newer_major_is_refused_with_what_reads_it(bundle: Path) -> None:
     manifest["schema_major"] = 2
     manifest["variants"] = "something this version cannot know"
     put(bundle, sealed(manifest, content))
-    with pytest.raises(SchemaVersionError, match=r"schema 2\.0.*reads 1\.x.*pip install --upgrade edgewright"):
+    with pytest.raises(SchemaVersionError, match=r"schema 2\.1.*reads 1\.x.*pip install --upgrade edgewright"):
         open_bundle(bundle)
 
 

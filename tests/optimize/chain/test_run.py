@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from chain_models import depthwise_classifier, smooth, workbench
+from chain_models import CLASSIFIER, depthwise_classifier, smooth, workbench
 from head_models import HEADS
 from head_models import pictures as head_pictures
 
+from edgewright.bundle.manifest import ClassifyDecode
 from edgewright.optimize.chain.effort import Chain, Effort, chain_for, parse_chain
 from edgewright.optimize.chain.mixed import agreement_of
 from edgewright.optimize.chain.run import run_chain
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from edgewright.optimize.chain.run import ChainResult
     from edgewright.optimize.chain.workbench import Workbench
 
+# A head that nothing is known of: what candidates lose is the noise of their outputs.
+RAW = dataclasses.replace(CLASSIFIER, decode=ClassifyDecode("out"))
 CHAIN = Chain(("minmax", "mean-minmax"), rounding=("round-depthwise", "round-second-moment", "correct-bias"))
 
 
@@ -52,7 +55,9 @@ def remade(result: ChainResult, bench: Workbench) -> ChainResult:
 def test_a_chain_is_better_than_the_plain_candidate_and_says_why(chained: ChainResult) -> None:
     assert chained.best.losses.mean() < 0.7 * chained.plain.losses.mean()
     assert chained.plain.names == ("minmax",)
-    assert [trial.name for trial in chained.trials] == ["minmax", *CHAIN.rounding[:2], "mean-minmax", "correct-bias"]
+    names = [trial.name for trial in chained.trials]
+    assert (names[0], names[-1]) == ("minmax", "correct-bias")
+    assert set(names) == {"mean-minmax", "minmax", *CHAIN.rounding}
     kept = [trial.name for trial in chained.trials if trial.kept]
     assert set(chained.best.names) <= set(kept)
     for trial in chained.trials[1:]:
@@ -172,13 +177,13 @@ def test_biases_are_corrected_anew_once_regions_are_in_float(model: bytes, cache
 @pytest.mark.parametrize("head", ["mixed", "anchor-free"])
 def test_heads_are_mended_within_the_chain_and_the_recipe_does_it_again(head: str, tmp_path: Path) -> None:
     model = prepare_graph(HEADS[head](), list(head_pictures(2))).model
-    bench = workbench(model, tmp_path, spec=None, pictures=head_pictures)
+    bench = workbench(model, tmp_path, spec=RAW, pictures=head_pictures)
     chain = Chain(("minmax", "mean-minmax"), rounding=("correct-bias",))
     found = run_chain(bench, chain, Contract())
     assert "mend-heads" in found.best.names
-    assert found.best.losses.mean() < 0.5 * found.plain.losses.mean()
+    assert found.best.losses.mean() < found.plain.losses.mean()
     assert any(row["kept"] and row["remedy"] != "none" for row in found.details["heads"])
-    again = remade(found, workbench(model, spec=None, pictures=head_pictures))
+    again = remade(found, workbench(model, spec=RAW, pictures=head_pictures))
     assert again.best.graph.model == found.best.graph.model
 
 

@@ -91,7 +91,7 @@ def test_a_slower_integer_model_is_not_shipped(gated: Path, capsys: pytest.Captu
 
 def test_the_summary_says_what_is_shipped(gated: Path) -> None:
     told = json.loads((gated.parent / "a-report" / "report.json").read_text())
-    assert any(line.startswith("  shipped    the float model") for line in summary_lines(told))
+    assert any(line.startswith("  float model shipped: ") for line in summary_lines(told))
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
 import re
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from edgewright.optimize.progress import PlainProgress, RichProgress, SilentProgress, open_progress
@@ -70,3 +72,54 @@ def _all_of(descriptor: int) -> str:
         pass
     os.close(descriptor)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
+
+
+def test_stages_within_stages_are_numbered_below_them() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    with progress.stage("outer"):
+        with progress.stage("first", 2):
+            pass
+        with progress.stage("second"):
+            pass
+    with progress.stage("next"):
+        pass
+    began = [line for line in stream.getvalue().splitlines() if line.endswith("...")]
+    assert began == ["[1] outer ...", "  [1.1] first (2) ...", "  [1.2] second ...", "[2] next ..."]
+
+
+def test_a_stage_that_fails_leaves_the_numbers_right() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    with contextlib.suppress(ValueError), progress.stage("outer"), progress.stage("inner"):
+        raise ValueError
+    with progress.stage("next"):
+        pass
+    assert "[2] next ..." in stream.getvalue().splitlines()
+
+
+def test_a_long_stage_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 20))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    with PlainProgress(stream).stage("walk") as advance:
+        advance(1, 4)
+        advance(2, 4)
+        advance(4, 4)
+    assert stream.getvalue().splitlines()[1:3] == [
+        "[1] walk: 1 of 4, about 60 s left",
+        "[1] walk: 2 of 4, about 40 s left",
+    ]
+
+
+def test_bars_within_bars_are_indented(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with open_progress() as progress, progress.stage("outer"), progress.stage("inner") as advance:
+            advance(3, 7)
+    said = _all_of(ours)
+    assert "   inner" in said
+    assert "7/7" in said or "3/3" in said

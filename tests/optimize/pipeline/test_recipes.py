@@ -37,7 +37,6 @@ def again(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple
 @pytest.mark.parametrize(
     ("more", "name"),
     [
-        pytest.param(["--ship", "int8"], "int8", id="static"),
         pytest.param(["--ship", "uint8-input"], "uint8-input", id="uint8 input"),
         pytest.param(["--ship", "dynamic"], "dynamic", id="dynamic"),
         pytest.param(["--ship", "int8", "--leave-float", "deep"], "int8", id="a node left in float"),

@@ -210,6 +210,16 @@ def test_a_shift_moves_the_clipped_mean_as_wanted_or_not_at_all(seed: int, centr
     assert abs(moved[1]) < 1 / 255
 
 
+@pytest.mark.parametrize("off", [-3.0, 0.4, 3.0])
+def test_a_channel_far_outside_its_clip_comes_back(off: float) -> None:
+    """So far that no value follows the bias: a constant input rounded by half a step, under a huge weight."""
+    grid = TensorGrid("t", 1 / 255, 0, 0, 255)
+    right = np.random.default_rng(0).uniform(0.1, 0.9, (1, 400)).astype(np.float32)
+    sample = right + np.float32(off)
+    wanted = right.mean(axis=1) - np.clip(sample, 0, 1).mean(axis=1)
+    assert shift_for_mean(sample, wanted.astype(np.float64), grid) == pytest.approx([-off], abs=2 / 255)
+
+
 def test_what_chance_explains_is_not_corrected() -> None:
     random = np.random.default_rng(0)
     errors = random.normal(0, 1, (20, 500))

@@ -112,7 +112,7 @@ def unevenness(values: NDArray[np.float64]) -> float:
     return float(np.log(values.max() / values.min()))
 
 
-@pytest.mark.parametrize("name", list(SCALING_PASSES))
+@pytest.mark.parametrize("name", ["equalize", "smooth"])
 @pytest.mark.parametrize("make", [lambda: convolutions(None), lambda: convolutions(1e4), dense])
 def test_the_function_stays(name: str, make: Any) -> None:
     model = make()

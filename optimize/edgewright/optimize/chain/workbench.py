@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.bundle.arrays import npz_bytes
+from edgewright.bundle.arrays import npy_bytes, npz_bytes, read_npy
 from edgewright.optimize.calibration import RangeChoice, calibrate
 from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.scheme import IntegerType
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MOMENT_PICTURES", "Calibrated", "PictureSet", "Workbench"]
 
-MOMENT_PICTURES = 24
+MOMENT_PICTURES = 48
 """Second moments are taken of at most so many pictures: each gives a thousand patches, and more change nothing."""
 
 _MODEL = "model"
+_PRECISE_TAPS = 32
 _TITLES = {
     "round-depthwise": "round depthwise weights by what they meet",
     "round-second-moment": "round dense weights by what they meet",
@@ -250,7 +251,7 @@ class Workbench:
             return _pack_moments(observer.moments(), found.samples)
 
         result = self.cache.step(key, compute)
-        arrays = result.arrays(_MODEL)
+        arrays = {name: read_npy(data, name).astype(np.float64) for name, data in result.artefacts.items()}
         return {
             node: LayerMoments(arrays[f"mean{k}"], arrays[f"second{k}"], int(count))
             for node, (k, count) in result.facts["layers"].items()
@@ -286,12 +287,15 @@ class Workbench:
 
 
 def _pack_moments(moments: Mapping[str, LayerMoments], samples: int) -> StepOutput:
-    """Layers that read the same tensor share a moment; it is stored once."""
+    """Layers that read the same tensor share a moment; it is stored once, and as it is: it hardly compresses."""
     places: dict[int, int] = {}
     arrays: dict[str, NDArray[Any]] = {}
     layers: dict[str, list[int]] = {}
     for node, moment in moments.items():
         place = places.setdefault(id(moment), len(places))
-        arrays[f"mean{place}"], arrays[f"second{place}"] = moment.mean, moment.second
+        # Products of many taps were summed in single precision, and need no more.
+        second = moment.second if moment.second.shape[-1] <= _PRECISE_TAPS else moment.second.astype(np.float32)
+        arrays[f"mean{place}"], arrays[f"second{place}"] = moment.mean, second
         layers[node] = [place, moment.count]
-    return StepOutput({_MODEL: npz_bytes(arrays)}, {"layers": layers}, evaluations=samples)
+    packed = {name: npy_bytes(array) for name, array in arrays.items()}
+    return StepOutput(packed, {"layers": layers}, evaluations=samples)

@@ -32,8 +32,6 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  float model shipped: {report['story']['choice']}"
     for clause in report["verdict"]["clauses"]:
         yield f"  {clause['status']:<13}{clause['sentence']}"
-    if report["judged"]["float_shipped"]:
-        yield "  shipped    the float model, for no other form was faster; the figures below are of the best one"
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
     yield f"  size       {change}, {size_change(size['ratio'])}"
     yield from _speed_lines(report["speed"])

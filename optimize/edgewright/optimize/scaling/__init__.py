@@ -1,7 +1,8 @@
 """Float graphs rescaled so that they quantize better and compute the same.
 
-Both passes move factors from the output channels of one operator into the input channels of those that read it. They
-are passes like those of ``edgewright.optimize.passes``, so the runner proves on pictures that the function stays.
+Two of the passes move factors from the output channels of one operator into the input channels of those that read it,
+the third takes channels that never fire out of the arithmetic. They are passes like those of
+``edgewright.optimize.passes``, so the runner proves on pictures that the function stays.
 
 Example:
     >>> maxima = ChannelMaxima(model)                                        # doctest: +SKIP
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgewright.optimize.passes.runner import TOLERANCE, run_passes
+from edgewright.optimize.scaling.dead import FoldDeadChannels
 from edgewright.optimize.scaling.equalize import Equalize
 from edgewright.optimize.scaling.maxima import ChannelMaxima, Maxima
 from edgewright.optimize.scaling.smooth import Smooth
@@ -25,9 +27,22 @@ if TYPE_CHECKING:
     from edgewright.optimize.passes.base import Pass
     from edgewright.optimize.types import Feeds
 
-__all__ = ["SCALING_PASSES", "ChannelMaxima", "Equalize", "Maxima", "ScaledGraph", "Smooth", "scale_graph"]
+__all__ = [
+    "SCALING_PASSES",
+    "ChannelMaxima",
+    "Equalize",
+    "FoldDeadChannels",
+    "Maxima",
+    "ScaledGraph",
+    "Smooth",
+    "scale_graph",
+]
 
-SCALING_PASSES: Mapping[str, Callable[[Maxima], Pass]] = {"equalize": Equalize, "smooth": Smooth}
+SCALING_PASSES: Mapping[str, Callable[[Maxima], Pass]] = {
+    "fold-dead-channels": FoldDeadChannels,
+    "equalize": Equalize,
+    "smooth": Smooth,
+}
 """The passes by name; each is made from the channels' maxima on calibration pictures."""
 
 

@@ -36,6 +36,7 @@ class Link:
         tensor: What the readers read.
         clipped: Output of the last ``Clip`` on the way, None without one.
         bound: Smallest upper bound on the way, infinity without one.
+        passed: Types of the operators on the way.
     """
 
     producer: onnx.NodeProto
@@ -44,6 +45,7 @@ class Link:
     tensor: str
     clipped: str | None
     bound: float
+    passed: tuple[str, ...] = ()
 
 
 class LinkedGraph:
@@ -68,6 +70,10 @@ class LinkedGraph:
 
         return np.asarray(numpy_helper.to_array(self._constants[name]))
 
+    def is_own_constant(self, name: str) -> bool:
+        """Whether it is a constant that one node reads."""
+        return name in self._constants and self._uses[name] == 1
+
     def row_sizes(self, link: Link) -> NDArray[np.float64]:
         """(channels,) largest weight of each output channel of a producer with weights."""
         weight = np.abs(self.array(link.producer.input[1]))
@@ -86,15 +92,16 @@ class LinkedGraph:
         axis = 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _transposed(node)) else 0
         shape = [1] * first.ndim
         shape[axis] = -1
-        self._set(node.input[1], first / factors.reshape(shape))
+        self.set_array(node.input[1], first / factors.reshape(shape))
         if len(node.input) > 2 and node.input[2]:
-            self._set(node.input[2], self.array(node.input[2]) / factors)
+            self.set_array(node.input[2], self.array(node.input[2]) / factors)
         for reader in link.readers:
             weight = self.array(reader.input[1])
             columns = _columns(weight, reader) * factors[:, None]
-            self._set(reader.input[1], _from_columns(columns, weight.shape, reader))
+            self.set_array(reader.input[1], _from_columns(columns, weight.shape, reader))
 
-    def _set(self, name: str, values: NDArray[Any]) -> None:
+    def set_array(self, name: str, values: NDArray[Any]) -> None:
+        """Replaces a constant; float32."""
         from onnx import numpy_helper
 
         tensor = self._constants[name]
@@ -106,6 +113,7 @@ class LinkedGraph:
         if channels is None:
             return None
         tensor, clipped, bound = producer.output[0], None, np.inf
+        passed: list[str] = []
         while True:
             if tensor in self._outputs:
                 return None
@@ -116,12 +124,13 @@ class LinkedGraph:
                     if limit is None:
                         return None
                     clipped, bound = readers[0].output[0], min(bound, limit)
+                passed.append(readers[0].op_type)
                 tensor = readers[0].output[0]
                 continue
             break
         if not readers or not all(self._can_take(node, tensor, channels, producer) for node in readers):
             return None
-        return Link(producer, tuple(readers), channels, tensor, clipped, float(bound))
+        return Link(producer, tuple(readers), channels, tensor, clipped, float(bound), tuple(passed))
 
     def _scalable_channels(self, node: onnx.NodeProto) -> int | None:
         if node.op_type not in _CHANNELS_SECOND | _CHANNELS_LAST or len(node.output) > 1 or len(node.input) < 2:
