@@ -118,6 +118,28 @@ def test_pictures_and_their_labels_come_back(data: Path, tmp_path: Path) -> None
     assert [frame.truth for frame in labels.frames] == split.labels[:20].tolist()
 
 
+def test_calibration_and_selection_pictures_are_not_the_same(root: Path, data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "examples.fashion.data",
+        str(data),
+        str(tmp_path),
+        "--calibrate",
+        "5",
+        "--select",
+        "7",
+    ]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = [
+        read_npz((tmp_path / f"{name}.npz").read_bytes(), name)["images"] for name in ("calibrate", "select", "test")
+    ]
+    train = load_split(data, "train").images
+    assert np.array_equal(np.concatenate(written[:2]), train[:12])
+    assert [len(picture_files(tmp_path / name)) for name in ("calibrate", "select", "test")] == [5, 7, len(written[2])]
+
+
 def test_files_of_another_kind_are_messages(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="scripts/samples fashion"):
         load_split(tmp_path, "train")

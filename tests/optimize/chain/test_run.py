@@ -117,6 +117,15 @@ def test_after_the_deadline_nothing_new_is_tried(model: bytes, cache: Path) -> N
     assert set(told.values()) == {"not tried: the time budget was spent"}
 
 
+def test_moments_from_the_cache_are_those_that_were_computed(model: bytes, tmp_path: Path) -> None:
+    computed, cached = (workbench(model, tmp_path).moments(model) for _ in range(2))
+    assert set(computed) == set(cached) == {"stem", "deep", "point", "head"}
+    for node, moment in computed.items():
+        assert (moment.second == cached[node].second).all()
+        assert moment.second.dtype == cached[node].second.dtype == np.float64
+        assert moment.count == cached[node].count > 0
+
+
 @pytest.mark.parametrize("name", ["equalize", "smooth"])
 def test_scale_passes_change_the_float_graph_and_are_judged(name: str, model: bytes, cache: Path) -> None:
     bench = workbench(model, cache)

@@ -39,8 +39,8 @@ def network(*, pads: int = 0, groups: int = 1, bound: float | None = None) -> by
     constants["a_b"][DEAD] = -50
     constants["d"][DEAD] = HUGE
     constants["d_b"][DEAD] = LEVEL
-    constants["p"][:, DEAD % inputs] = HUGE
-    reads = np.arange(6) // (6 // groups) == DEAD // inputs
+    reads = np.arange(6) // (6 // groups) == DEAD // inputs  # the constant
+    constants["p"][reads, DEAD % inputs] = HUGE
     height = LEVEL if bound is None else min(LEVEL, bound)
     constants["p_b"][reads] -= height * constants["p"][:, DEAD % inputs].reshape(6, -1).sum(axis=1)[reads]
     active = helper.make_node("Relu", ["e"], ["f"])

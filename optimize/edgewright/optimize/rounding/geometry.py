@@ -124,13 +124,17 @@ def _windows(values: NDArray[Any], window: Window, limit: int, turn: int) -> NDA
         np.arange(min(start, total - 1), total, step) * stride
         for start, total, stride in zip(starts, count, window.strides, strict=True)
     ]
-    taps = [
-        padded[:, :, (spots[0] + y * window.dilations[0])[:, None], (spots[1] + x * window.dilations[1])[None, :]]
-        for y in range(window.kernel[0])
-        for x in range(window.kernel[1])
-    ]
-    stacked = np.stack([np.moveaxis(tap, 1, 0).reshape(tap.shape[1], -1) for tap in taps], axis=1)
-    return np.asarray(stacked, np.float32)
+    # Spots are evenly spaced, so slices reach them, which is several times as fast as their indices.
+    strides = [step * stride for stride in window.strides]
+    shape = (padded.shape[1], window.kernel[0] * window.kernel[1], len(padded), len(spots[0]), len(spots[1]))
+    stacked = np.empty(shape, np.float32)
+    for tap, (y, x) in enumerate(np.ndindex(*window.kernel)):
+        rows, columns = (
+            slice(spots[k][0] + place * window.dilations[k], spots[k][-1] + place * window.dilations[k] + 1, strides[k])
+            for k, place in enumerate((y, x))
+        )
+        stacked[:, tap] = np.moveaxis(padded[:, :, rows, columns], 1, 0)
+    return stacked.reshape(shape[0], shape[1], -1)
 
 
 def layer_geometries(model: onnx.ModelProto) -> tuple[dict[str, LayerGeometry], tuple[str, ...]]:

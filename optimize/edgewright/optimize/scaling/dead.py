@@ -22,11 +22,12 @@ import numpy as np
 
 from edgewright.optimize.passes.base import PassResult
 from edgewright.optimize.scaling.links import Link, LinkedGraph
-from edgewright.optimize.scaling.maxima import Maxima
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
+
+    from edgewright.optimize.scaling.maxima import Maxima
 
 __all__ = ["FoldDeadChannels"]
 
@@ -85,7 +86,7 @@ def _constants(graph: LinkedGraph, link: Link) -> NDArray[np.bool_]:
     """Channels that are the same on every picture: all their weights are zero."""
     if not set(link.passed) <= {"Clip", "Identity", "Relu"}:
         return np.zeros(link.channels, np.bool_)
-    return graph.row_sizes(link) == 0
+    return np.asarray(graph.row_sizes(link) == 0)
 
 
 def _level(graph: LinkedGraph, link: Link) -> NDArray[np.float64]:
