@@ -5,8 +5,8 @@
 The inference form of MobileOne (Vasu et al. 2023): a stack of depthwise 3x3 and pointwise 1x1 convolutions with ReLU, into
 which the branches of the training form (``examples.fashion.branches``) were folded. Networks folded from branches are
 known to suffer from plain quantization (Chu et al. 2022, "Make RepVGG Greater Again"): a branch that is an identity with
-batch norm puts its gain on the diagonal of a kernel, and where a channel hardly ever fires that gain is huge. One such
-weight sets the scale of all others of its output channel.
+batch norm puts its gain on the diagonal of a kernel, and where a channel never fires that gain is huge. Behind it a bias
+becomes a constant, which the next kernel multiplies by a huge weight and takes back by its own bias: integers cannot.
 """
 
 from __future__ import annotations

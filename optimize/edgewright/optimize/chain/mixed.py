@@ -85,11 +85,12 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         seen = agreement_of(bench.describe(graph))
         return seen is not None and contract.min_agreement is not None and seen >= contract.min_agreement
 
-    slack = None if contract.min_speedup is None else times.float_total / contract.min_speedup - times.int8_total
+    # Whatever is promised, a model that is no faster than float would not be shipped.
+    slack = times.float_total / max(contract.min_speedup or 1.0, 1.0) - times.int8_total
     goal = Goal(
         accept=accept if contract.min_agreement is not None else None,
         max_bytes=contract.max_size,
-        max_extra_ms=None if slack is None else max(slack, 0.0),
+        max_extra_ms=max(slack, 0.0),
         block=bench.selection.block,
     )
     budget, evaluated = Budget(deadline=bench.deadline), itertools.count(1)

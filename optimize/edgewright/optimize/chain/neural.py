@@ -11,6 +11,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
+from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
 from edgewright.optimize.chain.mixed import agreement_of
 from edgewright.optimize.chain.run import ChainResult, State
 from edgewright.optimize.chain.trial import Trial
@@ -18,6 +19,7 @@ from edgewright.optimize.engines.neural_compressor import Configuration, SearchS
 from edgewright.optimize.engines.neural_compressor_torch import torch_scales
 from edgewright.optimize.errors import OptimizeError
 from edgewright.optimize.selection import improves
+from edgewright.optimize.sensitivity.regions import RegionKind, find_regions
 
 if TYPE_CHECKING:
     from edgewright.optimize.chain.effort import Chain
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_neural_compressor"]
 
+_HAIR = 1e-6
 _GOAL = 99.0  # percent of float's answers, where the contract names no agreement
 
 
@@ -56,14 +59,16 @@ class _Search:
 
     def run(self, source: FloatModel) -> ChainResult:
         chain = self._chain
-        plain_way = Configuration(method=chain.ranges[0], keep_float=self._request.search.keep_float)
+        scheme, left = self._bench.scheme, self._request.search.keep_float
+        plain_way = Configuration(chain.ranges[0], scheme.per_channel, scheme.weight_bits, keep_float=left)
         plain = self._state(plain_way)
         chains = tuple(chain.rounding[:count] for count in range(len(chain.rounding) + 1))
         space = SearchSpace(
             method=chain.ranges,
             chain=tuple(dict.fromkeys(chains)),
+            per_channel=(self._bench.scheme.per_channel,),
             weight_bits=(self._bench.scheme.weight_bits,),
-            keep_float=(plain_way.keep_float,),
+            keep_float=tuple(dict.fromkeys((plain_way.keep_float, plain_way.keep_float | self._heads()))),
         )
         wanted = self._request.contract.min_agreement
         tuned = tune(space, self._score, _GOAL if wanted is None else wanted, deadline=self._bench.deadline)
@@ -74,9 +79,12 @@ class _Search:
             self._trials.append(Trial(names, kept=kept, why=told, seconds=trial.seconds))
         best = self._state(tuned.best.configuration)
         notes = [f"{tuned.tool}: {len(tuned.trials)} of {tuned.size} configurations tried, {tuned.stopped}"]
+        left_out = [name for name in chain.names if name in {MEND_HEADS, MIXED_PRECISION, *chain.scaling}]
+        if left_out:
+            notes.append(f"the engine neural-compressor does not run {', '.join(left_out)}")
         if source.module is not None:
             best = self._torch(best, source.module, notes)
-        return ChainResult(best, plain, tuple(self._trials), self._calibrated.stability, {}, tuple(notes))
+        return ChainResult(best, plain, tuple(self._trials), self._calibrated.stability[best.method], {}, tuple(notes))
 
     def _state(self, way: Configuration) -> State:
         graph = self._quantized(way)
@@ -92,11 +100,17 @@ class _Search:
             graph = bench.round(name, graph, bench.float_model, scheme)
         return graph
 
+    def _heads(self) -> frozenset[str]:
+        """The last layers of all heads together: what is kept in float first where integers lose the answers."""
+        regions = find_regions(self._bench.float_model)
+        return frozenset(node for region in regions if region.kind is RegionKind.HEAD for node in region.nodes)
+
     def _score(self, way: Configuration) -> float:
-        """Percent of float's answers kept, less the mean loss, which tells apart what keeps the same."""
+        """Percent of float's answers kept; of those that keep the same, the one with less loss scores a hair more."""
         graph = self._quantized(way)
         kept = agreement_of(self._bench.describe(graph))
-        return (100.0 if kept is None else kept) - float(self._bench.losses(graph).mean())
+        loss = float(self._bench.losses(graph).mean())
+        return (100.0 if kept is None else kept) - _HAIR * loss / (1.0 + loss)
 
     def _torch(self, best: State, module: SourceModel, notes: list[str]) -> State:
         """Its torch flow's scales as one more candidate, with the rounding passes of the best one."""
@@ -107,7 +121,8 @@ class _Search:
                 found = torch_scales(
                     module, bench.float_model, bench.calibration.feeds, best.ranges, threads=bench.threads
                 )
-            graph = bench.quantize(bench.float_model, found.ranges, found.keep_float)
+            keep = found.keep_float | self._request.search.keep_float
+            graph = bench.quantize(bench.float_model, found.ranges, keep)
             for name in best.passes:
                 graph = bench.round(name, graph, bench.float_model)
         except OptimizeError as error:
@@ -130,5 +145,5 @@ class _Search:
         if not comparison.accepted:
             return best
         return dataclasses.replace(
-            best, ranges=found.ranges, keep_float=found.keep_float, graph=graph, losses=losses, by_passes=False
+            best, ranges=found.ranges, keep_float=keep, graph=graph, losses=losses, by_passes=False
         )

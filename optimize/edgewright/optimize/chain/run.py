@@ -137,7 +137,12 @@ class _Run:
         if chain.mixed_precision or self._short_of(best):
             best = self._mixed(best)
         return ChainResult(
-            best, plain, tuple(self._trials), calibrated.stability, self._details, tuple(dict.fromkeys(self._notes))
+            best,
+            plain,
+            tuple(self._trials),
+            calibrated.stability[best.method],
+            self._details,
+            tuple(dict.fromkeys(self._notes)),
         )
 
     def _settled(self, best: State) -> State:

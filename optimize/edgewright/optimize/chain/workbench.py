@@ -72,7 +72,7 @@ class Calibrated:
 
     Attributes:
         ranges: By range method, as it is written in a chain.
-        stability: How far scales move between two halves of the pictures, JSON values.
+        stability: By range method, how far scales move between two halves of the pictures, JSON values.
     """
 
     ranges: Mapping[str, Ranges]
@@ -151,7 +151,11 @@ class Workbench:
                 method: {name: list(pair) for name, pair in found.ranges(choice, symmetric=symmetric).items()}
                 for method, choice in zip(methods, choices, strict=True)
             }
-            facts = {"ranges": ranges, "stability": found.stability.values()}
+            stability = {
+                method: found.stability_of(choice, symmetric=symmetric).values()
+                for method, choice in zip(methods, choices, strict=True)
+            }
+            facts = {"ranges": ranges, "stability": stability}
             return StepOutput(facts=facts, evaluations=found.samples)
 
         facts = self.cache.step(key, compute).facts
