@@ -28,10 +28,18 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     out = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out)]
+    # What the demo does does not depend on the effort; how long it takes does.
+    command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out), "--effort", "fast"]
+    environment = {**os.environ, "EDGEWRIGHT_CACHE": str(tmp_path_factory.mktemp("demo-steps"))}
     # A session of its own, so that nothing it started outlives a test run that is cut short.
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         text, _ = process.communicate()

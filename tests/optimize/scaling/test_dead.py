@@ -23,7 +23,7 @@ LEVEL = 0.777
 """What the depthwise kernel on the dead channel amounts to: its bias."""
 
 
-def network(*, pads: int = 0, groups: int = 1, bound: float | None = None) -> bytes:
+def network(*, pads: int = 0, groups: int = 1, bound: float | None = None, kernel: float = HUGE) -> bytes:
     """1x1, depthwise 3x3, 1x1: a dead channel, a huge kernel on it, and huge weights on the constant that comes out."""
     random = np.random.default_rng(0)
     inputs = WIDE // groups
@@ -37,7 +37,7 @@ def network(*, pads: int = 0, groups: int = 1, bound: float | None = None) -> by
         "p_b": random.uniform(0, 0.5, 6),
     }
     constants["a_b"][DEAD] = -50
-    constants["d"][DEAD] = HUGE
+    constants["d"][DEAD] = kernel
     constants["d_b"][DEAD] = LEVEL
     reads = np.arange(6) // (6 // groups) == DEAD // inputs  # the constant
     constants["p"][reads, DEAD % inputs] = HUGE
@@ -120,9 +120,13 @@ def test_what_fires_is_left_alone_and_lies_are_found() -> None:
     assert unchanged.notes == ()
     assert weights(unchanged.model).keys() == weights(model).keys()
     assert all(np.array_equal(value, weights(model)[name]) for name, value in weights(unchanged.model).items())
-    lie = FoldDeadChannels({"c": np.where(np.arange(WIDE) == 0, 0.0, 1.0)})
+    lie = FoldDeadChannels({"c": np.where(np.arange(WIDE) == 0, 0.0, 1.0)}, excess=0)
     with pytest.raises(PassError, match="'fold-dead-channels' changed what the model computes"):
         scale_graph(model, [lie], PICTURES)
+
+
+def test_a_dead_channel_with_ordinary_weights_may_wake_elsewhere() -> None:
+    assert folded(network(kernel=0.5)).notes == ()
 
 
 def test_folding_twice_changes_nothing() -> None:

@@ -121,5 +121,6 @@ def parse_chain(names: tuple[str, ...]) -> Chain:
         rounding=tuple(name for name in names if name in ROUNDING),
         mixed_precision=MIXED_PRECISION in names,
         forms=tuple(name for name in names if name in FORMS),
+        brief=True,
         forced=True,
     )

@@ -7,7 +7,7 @@ and nothing else, a constant, and the weights that read this constant may be as 
 A constant ``v`` that is rounded by half a step ``s`` leaves ``s / 2`` times that weight, often more than the whole range
 of the output; and no scale, per channel or not, mends it.
 
-Here the weights that read a dead channel become zero, what is constant then goes into the bias of its readers, and the
+Here such weights that read a dead channel become zero, what is constant then goes into the bias of its readers, and the
 channel itself becomes zero. On the pictures seen, the function stays what it was; elsewhere a channel that was never
 seen to fire stays silent. Nagel et al. 2019 ("Data-Free Quantization", section 4.2) absorb high biases into the next
 layer in the same way.
@@ -38,9 +38,12 @@ class FoldDeadChannels:
 
     Attributes:
         maxima: Of the channels on calibration pictures (``ChannelMaxima``); without them nothing is known to be dead.
+        excess: A dead channel is silenced where the weights that read it are so many times larger than those that read
+            the median channel. With ordinary weights it does no harm in integers, and other pictures might wake it.
     """
 
     maxima: Maxima = field(default_factory=dict)
+    excess: float = 8.0
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class FoldDeadChannels:
         for link in graph.links:  # in the graph's order: what becomes constant here is found there
             if not _plain(link):
                 continue
-            silent = self.maxima.get(link.tensor, np.ones(link.channels)) == 0
+            silent = self._silent(graph, link)
             fixed = _constants(graph, link) & ~silent
             fixed &= np.all([_takes_constants(graph, node) for node in link.readers])
             if not _any_weight(graph, link, silent | fixed):
@@ -74,6 +77,12 @@ class FoldDeadChannels:
             return PassResult(model, changed=False)
         note = f"{dead} channels that no picture woke, and {constant} constant ones behind them, left to the biases"
         return PassResult(model, changed=True, notes=(note,))
+
+    def _silent(self, graph: LinkedGraph, link: Link) -> NDArray[np.bool_]:
+        """Channels that no picture woke and whose readers' weights are out of proportion."""
+        sizes = graph.column_sizes(link)
+        dead = self.maxima.get(link.tensor, np.ones(link.channels)) == 0
+        return np.asarray(dead & (sizes > self.excess * np.median(sizes)))
 
 
 def _plain(link: Link) -> bool:
