@@ -4,7 +4,7 @@ A chain is a list of names, in the order in which they run:
 
 - a range method (``minmax``, ``mean-minmax``, ``percentile:99.99``, ``entropy``, ``mse``): how activation ranges are set;
 - ``mend-heads``: boxes and scores that share a grid get one each;
-- ``equalize``, ``smooth``: scale passes, which move range from one tensor to another in the float graph;
+- ``fold-dead-channels``, ``equalize``, ``smooth``: scale passes, which change the float graph and not what it computes;
 - ``round-depthwise``, ``round-second-moment``, ``correct-bias``: rounding passes, which change integers;
 - ``mixed-precision``: a search for the regions that are worth their bytes in float;
 - ``uint8-input``, ``dynamic``, ``weight-only``, ``float16``: further forms of the model, compared at the end.
@@ -24,7 +24,7 @@ from edgewright.optimize.errors import SpecError
 __all__ = ["FORMS", "MEND_HEADS", "MIXED_PRECISION", "PASSES", "Chain", "Effort", "chain_for", "parse_chain"]
 
 RANGES = ("minmax", "mean-minmax", "percentile", "entropy", "mse")
-SCALING = ("equalize", "smooth")
+SCALING = ("fold-dead-channels", "equalize", "smooth")
 ROUNDING = ("round-depthwise", "round-second-moment", "correct-bias")
 MEND_HEADS = "mend-heads"
 MIXED_PRECISION = "mixed-precision"
@@ -79,9 +79,9 @@ def chain_for(effort: Effort) -> Chain:
     """The passes that an effort tries."""
     plain = ("minmax", "mean-minmax")
     if effort is Effort.FAST:
-        return Chain(plain, rounding=("round-depthwise",), forms=("uint8-input",), brief=True)
+        return Chain(plain, scaling=SCALING[:1], rounding=("round-depthwise",), forms=("uint8-input",), brief=True)
     if effort is Effort.BALANCED:
-        return Chain(plain, rounding=ROUNDING, rescue=True, forms=FORMS)
+        return Chain(plain, scaling=SCALING[:1], rounding=ROUNDING, rescue=True, forms=FORMS)
     return Chain(
         (*plain, "percentile:99.99", "entropy", "mse"),
         scaling=SCALING,
