@@ -39,7 +39,7 @@ LANGUAGES = {"", "console", "sh", "bash"}
 # A TOML block that begins with its own name is a file that commands read.
 NAMED_FILE = re.compile(r"```toml\n# (\w+\.toml)\n(.*?)```", re.DOTALL)
 # A command with one of these says itself what is tried.
-OWN_SEARCH = ("--effort", "--passes")
+OWN_SEARCH = ("--effort", "--passes", "recipe.toml")
 # The longest search, and the slices of the demo's own run.
 PLANNED = ("--effort best", "vtest.avi#1::16")
 

@@ -79,7 +79,7 @@ def test_damaged_file_is_never_taken_for_the_sample(root: Path, cache: Path, dam
 def test_unknown_group_lists_the_groups(root: Path, tmp_path: Path) -> None:
     done = run(root, "persons", cache=tmp_path)
     assert done.returncode == 2
-    assert "person, classifier, face, fashion and all" in done.stderr
+    assert "person, classifier, efficientnet, face, fashion and all" in done.stderr
 
 
 def test_unusable_cache_folder_is_a_message(root: Path, tmp_path: Path) -> None:

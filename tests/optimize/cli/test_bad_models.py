@@ -190,7 +190,7 @@ def _other(folder: Path) -> Path:
 
 
 def test_arrays_of_the_wrong_shape(photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for name, shape in (("grey.npz", (9, 16, 16)), ("deep.npz", (9, 16, 16, 7))):
+    for name, shape in (("flat.npz", (9, 256)), ("deep.npz", (9, 16, 16, 7))):
         np.savez(tmp_path / name, images=np.zeros(shape, np.uint8))
         assert main(words(classifier_onnx(), tmp_path, photos, "--calibrate", str(tmp_path / name))) == 2
         told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("edgewright optimize: ")]
