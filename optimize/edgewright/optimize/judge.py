@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from edgewright.optimize.progress import Progress
     from edgewright.runtime.bench import BenchReport, BenchSettings
 
-__all__ = ["JudgeSettings", "Judgement", "Picture", "check_contract", "judge_candidate", "unchanged_figures"]
+__all__ = [
+    "JudgeSettings",
+    "Judgement",
+    "Picture",
+    "UsedPictures",
+    "check_contract",
+    "judge_candidate",
+    "unchanged_figures",
+]
 
 _TIMED_PICTURES = 8
 _SHOWN_PICTURES = 4
@@ -54,6 +62,19 @@ class JudgeSettings:
     float_shipped: bool = False
     gate: bool = False
     foreign: bool = False
+
+
+@dataclass(frozen=True)
+class UsedPictures:
+    """Digests of the pictures that made the candidate.
+
+    Attributes:
+        calibrated: They set its integers.
+        selected: They chose it.
+    """
+
+    calibrated: frozenset[bytes]
+    selected: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,14 +135,14 @@ def check_contract(contract: Contract, *, labelled: bool) -> None:
 
 
 def judge_candidate(
-    draft: Path, plan: DataPlan, calibrated: frozenset[bytes], settings: JudgeSettings, progress: Progress
+    draft: Path, plan: DataPlan, used: UsedPictures, settings: JudgeSettings, progress: Progress
 ) -> Judgement:
     """Measures and judges.
 
     Args:
         draft: Bundle with the variants ``float`` and ``settings.variant``.
         plan: Which pictures serve what.
-        calibrated: Digests of the calibration pictures.
+        used: Pictures that nothing may be judged on any more.
         settings: Contract and timing.
         progress: Where stages are announced.
 
@@ -134,7 +155,7 @@ def judge_candidate(
         pair = open_pair(bundle, FLOAT, settings.variant, settings.timing.threads)
         size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, FLOAT))
     labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, progress, notes.append)
-    seen = _observe_agreement(plan, calibrated, pair, progress, notes.append) or labelled_seen
+    seen = _observe_agreement(plan, used, pair, progress, notes.append) or labelled_seen
     if seen is None:
         msg = "there are no pictures to judge on"
         raise DataError(msg)
@@ -203,7 +224,7 @@ def _judge_labelled(
 
 def _observe_agreement(
     plan: DataPlan,
-    calibrated: frozenset[bytes],
+    used: UsedPictures,
     pair: SessionPair,
     progress: Progress,
     note: Callable[[str], None],
@@ -212,7 +233,7 @@ def _observe_agreement(
     if source is None:
         return None
     with progress.stage("compare INT8 with float on unlabelled pictures", source.estimate()) as advance:
-        pictures = ((sample, b"") for sample in agreement_samples(plan, calibrated, note))
+        pictures = ((sample, b"") for sample in agreement_samples(plan, used.calibrated, note, used.selected))
         return observe(pictures, pair, advance, source=source.title, spacing_s=source.spacing_s)
 
 

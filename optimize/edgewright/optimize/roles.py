@@ -12,6 +12,7 @@ from edgewright.optimize.data.manifest import manifest_of
 from edgewright.optimize.data.plan import calibration_samples, selection_samples
 from edgewright.optimize.evaluate.intervals import block_of
 from edgewright.optimize.feeds import KEPT_BYTES, PictureFeeds
+from edgewright.optimize.judge import UsedPictures
 from edgewright.optimize.steps import input_of
 from edgewright.optimize.steps.key import json_text
 
@@ -55,9 +56,9 @@ class Roles:
     plan: DataPlan
 
     @property
-    def used(self) -> frozenset[bytes]:
-        """Digests of all pictures that nothing may be judged on any more."""
-        return _digests(self.calibrated) | _digests(self.selected)
+    def used(self) -> UsedPictures:
+        """Pictures that nothing may be judged on any more."""
+        return UsedPictures(_digests(self.calibrated), _digests(self.selected))
 
     def some_selection(self, wanted: int = 8) -> list[Sample]:
         """A few of the selection pictures, evenly spread, to time with."""

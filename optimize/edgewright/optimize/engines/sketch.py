@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.engine import open_engine, run_engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,27 +84,12 @@ def onnx_sketches(model: bytes, feeds: Sequence[Feeds], threads: int = 1) -> dic
         kind = value.type.tensor_type.elem_type
         if kind == onnx.TensorProto.FLOAT and value.name not in constants | known:
             source.graph.output.append(value)
-    session = _load(source.SerializeToString(), threads)
+    session = open_engine(source.SerializeToString(), threads=threads, what="the model with all its values shown")
     names = [value.name for value in session.get_outputs() if value.type == "tensor(float)"]
     found: dict[str, Sketch] = {}
     for feed in feeds:
-        values: Mapping[str, NDArray[Any]] = {**feed, **dict(zip(names, session.run(names, dict(feed)), strict=True))}
+        values: Mapping[str, NDArray[Any]] = {**feed, **run_engine(session, names, feed)}
         for name, value in values.items():
             made = sketch(value)
             found[name] = found[name].joined(made) if name in found else made
     return found
-
-
-def _load(model: bytes, threads: int) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        # The engine raises classes of its own extension module, all meaning "it failed".
-        msg = f"the engine refuses the model with all its values shown: {' '.join(str(error).split())[:300]}"
-        raise JudgeError(msg) from error

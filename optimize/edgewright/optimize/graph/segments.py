@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.engine import open_engine, run_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -70,9 +71,14 @@ class Segments:
         # Pieces need the type of every value that crosses a cut.
         source = onnx.shape_inference.infer_shapes(source, data_prop=True)
         self._names = tuple(output.name for output in source.graph.output)
-        disabled = list((engine or {}).get("disabled_optimizers", ()))
         self._pieces = tuple(
-            _Piece(_load(piece.SerializeToString(), threads, disabled), inputs, outputs, shown, dead)
+            _Piece(
+                open_engine(piece.SerializeToString(), engine, threads=threads, what="a piece of the model"),
+                inputs,
+                outputs,
+                shown,
+                dead,
+            )
             for piece, inputs, outputs, shown, dead in _cut(source, frozenset(cuts), frozenset(show))
         )
 
@@ -99,7 +105,7 @@ class Segments:
         values: dict[str, NDArray[Any]] = dict(feeds)
         results: dict[str, NDArray[Any]] = {}
         for piece in self._pieces:
-            values |= _answers(piece, values)
+            values |= run_engine(piece.session, piece.outputs, {name: values[name] for name in piece.inputs})
             for name in piece.outputs:
                 replaced = on_value(name, values[name]) if on_value is not None and name in piece.shown else None
                 if replaced is not None:
@@ -156,30 +162,3 @@ def _piece(
         [tensor for tensor in source.graph.initializer if tensor.name in read],
     )
     return onnx.helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
-
-
-def _answers(piece: _Piece, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    try:
-        answers = piece.session.run(list(piece.outputs), {name: values[name] for name in piece.inputs})
-    except Exception as error:
-        # As in ``_load``.
-        msg = f"the engine fails while it runs the model: {' '.join(str(error).split())[:500]}"
-        raise JudgeError(msg) from error
-    return dict(zip(piece.outputs, answers, strict=True))
-
-
-def _load(model: bytes, threads: int, disabled: Sequence[str]) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
-        )
-    except Exception as error:
-        # The engine raises classes of its own extension module, all meaning "it failed".
-        msg = f"the engine refuses a piece of the model: {' '.join(str(error).split())[:500]}"
-        raise JudgeError(msg) from error

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.engine import open_engine, run_engine
 from edgewright.optimize.sensitivity.structure import GraphView
-from edgewright.optimize.sensitivity.taps import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -102,7 +102,7 @@ def channel_ranges(model: bytes, tensors: Collection[str], feeds: FeedSource) ->
     pictures = 0
     for feed in feeds():
         pictures += 1
-        for name, value in zip(tensors, session.run(list(tensors), dict(feed)), strict=True):
+        for name, value in run_engine(session, tuple(tensors), feed).items():
             if value.ndim >= _PLACES:
                 rows = np.moveaxis(value, _AXIS, 0).reshape(value.shape[_AXIS], -1).astype(np.float64)
                 seen = np.stack([rows.min(axis=1), rows.max(axis=1)], axis=1)

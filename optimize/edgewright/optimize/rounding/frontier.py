@@ -13,6 +13,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.engine import open_engine, run_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -96,12 +97,16 @@ class Frontier:
 
         Yields:
             Number of the picture, and its ``stop``.
+
+        Raises:
+            JudgeError: The engine refuses the piece, or fails.
         """
-        session = _load(piece.model, threads, list(engine.get("disabled_optimizers", ())))
+        session = open_engine(piece.model, engine, threads=threads, what="a piece of the model")
         for number, values in enumerate(self._values):
-            answers = session.run(list(piece.outputs), {name: values[name] for name in piece.inputs})
-            values.update(zip(piece.outputs[1:], answers[1:], strict=True))
-            yield number, answers[0]
+            answers = run_engine(session, piece.outputs, {name: values[name] for name in piece.inputs})
+            stop, *others = piece.outputs
+            values.update({name: answers[name] for name in others})
+            yield number, answers[stop]
 
     def put(self, number: int, values: Mapping[str, NDArray[Any]]) -> None:
         """Sets values of a picture that later pieces read; others may be given and are dropped by ``leave``."""
@@ -192,20 +197,3 @@ class Frontier:
 def _free(node: onnx.NodeProto) -> bool:
     """Whether a node is run again rather than its output kept: that is four times the size of its input."""
     return str(node.op_type) == "DequantizeLinear"
-
-
-def _load(model: bytes, threads: int, disabled: Sequence[str]) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    try:
-        return ort.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=list(disabled)
-        )
-    except Exception as error:
-        # The engine raises classes of its own extension module, all meaning "it failed".
-        msg = f"the engine refuses a piece of the model: {' '.join(str(error).split())[:500]}"
-        raise JudgeError(msg) from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.engine import open_engine, run_engine
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.types import Feeds
 
-__all__ = ["Seen", "Tap", "TappedPair", "open_engine"]
+__all__ = ["Seen", "Tap", "TappedPair"]
 
 _AT_ONCE = 64_000_000  # numbers of float taps held at one time, 256 MB
 _FLOAT_INPUT = "/edgewright.float"
@@ -142,31 +143,10 @@ class TappedPair:
                 yield Seen(tap, floats[tap.tensor], tap.decode(answer), None if single is None else tap.decode(single))
 
 
-def open_engine(model: bytes, engine: Mapping[str, Any]) -> Any:
-    """ONNX Runtime on one thread, with the options that the file needs.
-
-    Raises:
-        JudgeError: The engine refuses the file.
-    """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    disabled = list(engine.get("disabled_optimizers", ()))
-    try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled)
-    except Exception as error:
-        # The engine raises classes of its own extension module, all meaning "it failed".
-        msg = f"the engine refuses the graph: {' '.join(str(error).split())[:500]}"
-        raise JudgeError(msg) from error
-
-
 def _take(session: Any, wanted: Sequence[str], feeds: Feeds) -> list[NDArray[Any]]:
     """Tensors of the float graph; a graph input is among the feeds, not among the outputs."""
     outputs = [name for name in wanted if name not in feeds]
-    answers = dict(zip(outputs, session.run(outputs, dict(feeds)) if outputs else [], strict=True))
+    answers = run_engine(session, outputs, feeds) if outputs else {}
     return [feeds[name] if name in feeds else answers[name] for name in wanted]
 
 
