@@ -26,7 +26,7 @@ PINS: dict[str, tuple[tuple[str, ...], ...]] = {
             "onnxruntime==1.32.0",
             "numpy==2.4.6",
             "opencv-python-headless==5.0.0.93",
-            *("prettytable", "psutil", "py-cpuinfo", "pydantic", "pyyaml"),
+            *("prettytable==3.18.0", "psutil==7.2.2", "py-cpuinfo==9.0.0", "pydantic==2.14.3", "pyyaml==6.0.3"),
         ),
     ),
 }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ def tensors(path: str) -> tuple[str, NDArray[np.float32]]:
         return name, archive[name]
 
 
-def main(engines: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]], packages: Sequence[str]) -> int:
+def main(engines: Mapping[str, Callable[[dict[str, Any]], list[dict[str, Any]]]], packages: Sequence[str]) -> int:
     """Runs the engine that the job names.
 
     Args:

@@ -2,11 +2,11 @@
 
 Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", section 4.2 and its
 appendix on empirical correction. Rounded weights see inputs that are not centred, so their errors move the mean of a
-channel; the bias takes that back. Two things differ from the paper. The mean is matched behind the activation, where the
+channel; the bias takes that back. Three things differ from the paper. The mean is matched behind the activation, where the
 quantized output has its clip: that is what later layers read. Layers are settled one after the other on inputs that are
 corrected already, in one walk through the integer graph (see ``frontier``). And of each channel's mean error only the
-part is taken back that chance does not explain, judged by how the error varies from picture to picture (the positive
-part of James and Stein's estimator, 1961): with few pictures, most of what is measured in the last layers is chance.
+part is taken back that chance does not explain (shrinkage after Efron and Morris 1973, "Stein's Estimation Rule and Its
+Competitors"; see ``certain_part``): with few pictures, most of what is measured in the last layers is chance.
 
 The means are those of the pictures given. Where these are not like the device's own, the correction is wrong for the
 device, and the chain must find that out on pictures of its own.
@@ -14,6 +14,7 @@ device, and the chain must find that out on pictures of its own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import numpy as np
 
 from edgewright.optimize.calibration.walk import walk
 from edgewright.optimize.errors import DataError
+from edgewright.optimize.evaluate.intervals import groups_of
 from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.rounding.frontier import Frontier, FrontierPiece
 
@@ -41,6 +43,8 @@ _SAMPLE = 2048  # values a channel that tell how a clipped mean follows its bias
 _KEPT_BYTES = 64 << 20  # of one layer's outputs over all pictures; above that the layer runs twice
 _ROUNDS = 4
 _HALVINGS = 32
+_BATCHES = 8  # of neighbouring pictures, from which chance is judged
+_FARTHEST_DRAWN = 2.0  # standard errors
 _INT32 = 2**30
 _TINY = 1e-12
 
@@ -146,17 +150,28 @@ class ChannelMeans:
 def certain_part(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean error of each channel, less what chance alone would give.
 
+    Empirical Bayes: the true means of a layer's channels are taken to be spread around 0, and what is measured of each
+    is drawn back to 0 by the share that chance has in it. The spread is learnt from all channels together; one
+    channel's own square says little. A single channel far off among many good ones is drawn back by two standard errors
+    at most (limited translation, Efron and Morris 1972). Neighbouring pictures are alike (frames of a film, crops of a
+    photograph), so chance is judged from a few batches of neighbours and not from single pictures.
+
     Args:
-        errors: (pictures, channels).
+        errors: (pictures, channels), pictures in their order.
 
     Returns:
-        (channels,): the mean, times the share of its square that its standard error does not explain.
+        (channels,): the means, drawn back.
     """
     mean = errors.mean(axis=0)
     if len(errors) < 2:
         return np.asarray(mean)
-    chance = errors.var(axis=0, ddof=1) / len(errors)
-    return np.asarray(mean * np.maximum(0.0, 1.0 - chance / np.maximum(mean**2, _TINY**2)))
+    group = groups_of(len(errors), math.ceil(len(errors) / _BATCHES))
+    batches = np.stack([errors[group == number].mean(axis=0) for number in range(int(group[-1]) + 1)])
+    chance = batches.var(axis=0, ddof=1) / len(batches)
+    spread = max(0.0, float((mean**2 - chance).mean()))
+    drawn = mean * chance / np.maximum(spread + chance, _TINY**2)
+    limit = _FARTHEST_DRAWN * np.sqrt(chance)
+    return np.asarray(mean - np.clip(drawn, -limit, limit))
 
 
 def shift_for_mean(
