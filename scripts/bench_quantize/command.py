@@ -60,6 +60,9 @@ def main(arguments: Sequence[str]) -> int:
         arguments: Those behind ``quantize``.
     """
     options = _options(arguments)
+    for file in (options.json, options.markdown):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
     sys.path.insert(0, str(ROOT))  # the examples are named from the root
     os.chdir(ROOT)
     home = options.cache.expanduser().absolute()
@@ -124,7 +127,7 @@ def _subject(name: str, engines: Sequence[str], samples: Path, bench: _Bench) ->
     rows, files = [], dict(baselines(prepared))
     for base, made in files.items():
         row = _judged(judge, made, bench, key_of("base", base, prepared.digest, str(bench.most), _judge_code()))
-        rows.append({"engine": base, "label": made.label, "seconds": None, "peak_memory_bytes": None, **row})
+        rows.append({"engine": base, "label": made.label, "cpu_seconds": None, "peak_memory_bytes": None, **row})
     for engine in engines:
         row, candidate = _engine(engine, judge, bench)
         rows.append(row)
@@ -163,6 +166,7 @@ def _engine(engine: str, judge: Judge, bench: _Bench) -> tuple[dict[str, Any], C
             "label": candidate.label,
             "tried": [one.label for one in made.candidates],
             "seconds": made.seconds,
+            "cpu_seconds": made.cpu_seconds,
             "peak_memory_bytes": made.peak_memory_bytes,
             "versions": dict(made.versions),
             **_judged(judge, candidate, bench, None),

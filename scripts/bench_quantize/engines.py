@@ -77,12 +77,14 @@ class Made:
     Attributes:
         candidates: One, or several to choose from on the selection pictures.
         seconds: Of the whole step: calibration, search, writing; for ours with its own judging as well.
+        cpu_seconds: Of the processor, its children's too; a machine that does other work as well does not change them.
         peak_memory_bytes: Of the child.
         versions: Of what it ran.
     """
 
     candidates: tuple[Candidate, ...]
     seconds: float
+    cpu_seconds: float
     peak_memory_bytes: int | None
     versions: Mapping[str, str]
 
@@ -139,7 +141,7 @@ def _run_ours(engine: str, prepared: Prepared, out: Path) -> Made:
         variant = opened.manifest.variants[0]
         made = _of_variant(variant, opened.read(variant.file))
         versions = dict(opened.manifest.provenance.tools)
-    return Made((made,), taken["seconds"], taken["peak_memory_bytes"], versions)
+    return Made((made,), taken["seconds"], taken["cpu_seconds"], taken["peak_memory_bytes"], versions)
 
 
 def _our_flags() -> frozenset[str]:
@@ -177,7 +179,7 @@ def _run_peer(engine: str, prepared: Prepared, out: Path, home: Path) -> Made:
     if not candidates:
         msg = f"every setting failed: {_last_words(out)}"
         raise EngineFailure(msg)
-    return Made(candidates, answer["seconds"], answer["peak_memory_bytes"], answer["versions"])
+    return Made(candidates, answer["seconds"], answer["cpu_seconds"], answer["peak_memory_bytes"], answer["versions"])
 
 
 def _run(command: list[str], out: Path, allowed: tuple[int, ...]) -> None:

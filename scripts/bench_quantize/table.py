@@ -32,7 +32,7 @@ _HOW = (
     "Every engine got the same folded float file and the same calibration pictures, in an environment of its own; one "
     "judge measured all files on pictures that nothing else saw. Times run from picture to answer, each file in a "
     "process of its own, all taking turns; ratios are against the folded float graph. Brackets are 95 % intervals. "
-    "`s` and `MiB` are of the whole step: for ours they include its own judging."
+    "Processor seconds and `MiB` are of the whole step: for ours they include its own judging."
 )
 
 
@@ -68,15 +68,15 @@ def _columns(subject: Mapping[str, Any]) -> dict[str, Any]:
         columns[f"speed-up, {threads} thr."] = lambda row, times=times: _ratio(times[row["engine"]], "against_float")
     first = next(iter(subject["times"].values()))["rows"]
     columns["against naive float"] = lambda row: _ratio(first[row["engine"]], "against_float-naive")
-    columns["s / MiB"] = _effort
+    columns["CPU s / MiB"] = _effort
     return columns
 
 
 def _effort(row: Mapping[str, Any]) -> str:
-    if row["seconds"] is None:
+    if row["cpu_seconds"] is None:
         return "-"
     peak = "?" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / _MIB:.0f}"
-    return f"{row['seconds']:.0f} / {peak}"
+    return f"{row['cpu_seconds']:.0f} / {peak}"
 
 
 def _percent(row: Sequence[float] | None) -> str:

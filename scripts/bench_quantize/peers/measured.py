@@ -7,6 +7,7 @@ fresh child shares for a moment.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,12 @@ def main() -> int:
     answer, arguments = Path(sys.argv[1]), sys.argv[2:]
     started = time.perf_counter()
     status = edgewright(arguments)
-    taken = {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory_bytes(), "status": status}
+    taken = {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": sum(os.times()[:4]),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "status": status,
+    }
     answer.write_text(json.dumps(taken), encoding="utf-8")
     return status
 

@@ -1,14 +1,15 @@
 """What every peer's child does alike: read the job, time one function, write the answer. NumPy and standard library only.
 
 A job is a JSON file: ``engine``, ``float`` (.onnx), ``calibration`` and ``selection`` (.npz under the input's name),
-``model``, ``weights`` and ``roots`` (a PyTorch
-factory, its weights or null, and where it is imported from), ``out`` (folder), ``vnni`` (whether the processor sums 8-bit products safely). The answer is
-``out/answer.json``: ``candidates`` (file and label), ``seconds``, ``peak_memory_bytes``, ``versions``.
+``model``, ``weights`` and ``roots`` (a PyTorch factory, its weights or null, and where it is imported from), ``out``
+(folder), ``vnni`` (whether the processor sums 8-bit products safely). The answer is ``out/answer.json``:
+``candidates`` (file and label), ``seconds``, ``cpu_seconds`` (its children's too), ``peak_memory_bytes``, ``versions``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from importlib.metadata import version
@@ -45,6 +46,7 @@ def main(engines: Mapping[str, Callable[[dict[str, Any]], list[dict[str, Any]]]]
     answer = {
         "candidates": candidates,
         "seconds": time.perf_counter() - started,
+        "cpu_seconds": sum(os.times()[:4]),
         "peak_memory_bytes": _peak(),
         "versions": {package: version(package) for package in packages},
     }
