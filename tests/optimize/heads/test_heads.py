@@ -17,7 +17,7 @@ from edgewright.optimize.heads.part_early import PartEarly
 from edgewright.optimize.heads.split_convolution import SplitConvolution
 from edgewright.optimize.passes import run_passes
 from edgewright.optimize.quantization.writer import quantize_graph
-from edgewright.optimize.sensitivity.sqnr import sqnr_db
+from edgewright.optimize.sensitivity.difference import sqnr_db
 from edgewright.optimize.sensitivity.structure import GraphView
 from edgewright.runtime.backends.onnx import OnnxBackend
 

@@ -20,7 +20,8 @@ from edgewright.optimize.sensitivity.latency import NodeTimes, profile_nodes, re
 from edgewright.optimize.sensitivity.rank import rank_regions
 from edgewright.optimize.sensitivity.regions import Region, RegionKind, find_regions
 from edgewright.optimize.sensitivity.search import Goal, search
-from edgewright.optimize.sensitivity.sqnr import EXACT_DB, measure_sqnr, sqnr_db
+from edgewright.optimize.sensitivity.difference import EXACT_DB, sqnr_db
+from edgewright.optimize.sensitivity.sqnr import measure_sqnr
 from edgewright.runtime.backends.onnx import OnnxBackend
 
 

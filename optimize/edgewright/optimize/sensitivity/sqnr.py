@@ -11,27 +11,20 @@ changed nothing is checked on the first picture. Memory does not grow with the n
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.sensitivity.difference import Difference
 from edgewright.optimize.sensitivity.taps import Tap, TappedPair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.types import FeedSource, OnStep
 
-__all__ = ["EXACT_DB", "TensorError", "measure_sqnr", "sqnr_db"]
-
-EXACT_DB = 200.0
-"""Stands for "no error at all"; minus this for noise without signal."""
+__all__ = ["TensorError", "measure_sqnr"]
 
 
 @dataclass(frozen=True)
@@ -65,43 +58,6 @@ class TensorError:
         return asdict(self)
 
 
-@dataclass
-class _Sums:
-    signal: float = 0.0
-    noise: float = 0.0
-    answer: float = 0.0
-    product: float = 0.0
-    error: float = 0.0
-    worst: float = 0.0
-    count: int = 0
-
-    def add(self, float_: NDArray[Any], int8: NDArray[Any]) -> None:
-        x = float_.ravel().astype(np.float64)
-        y = int8.ravel().astype(np.float64)
-        difference = y - x
-        self.signal += float(x @ x)
-        self.answer += float(y @ y)
-        self.product += float(x @ y)
-        self.noise += float(difference @ difference)
-        self.error += float(difference.sum())
-        self.worst = max(self.worst, float(np.abs(difference).max(initial=0.0)))
-        self.count += x.size
-
-
-def sqnr_db(signal: float, noise: float) -> float:
-    """Signal to noise in decibels, within plus and minus ``EXACT_DB``.
-
-    Args:
-        signal: Sum of squares of the signal.
-        noise: Sum of squares of the error.
-    """
-    if noise <= 0:
-        return EXACT_DB
-    if signal <= 0:
-        return -EXACT_DB
-    return min(max(10 * math.log10(signal / noise), -EXACT_DB), EXACT_DB)
-
-
 def measure_sqnr(
     float_model: bytes,
     int8: QuantizedGraph,
@@ -126,8 +82,8 @@ def measure_sqnr(
         JudgeError: There is no picture, the engine refuses a graph, or watching changed the result.
     """
     pair = TappedPair(float_model, int8, own=own)
-    total = {tap.tensor: _Sums() for tap in pair.taps}
-    alone = {tap.tensor: _Sums() for tap in pair.taps}
+    total = {tap.tensor: Difference() for tap in pair.taps}
+    alone = {tap.tensor: Difference() for tap in pair.taps}
     pictures = 0
     for feed in feeds():
         if not pictures:
@@ -145,22 +101,21 @@ def measure_sqnr(
     return _rows(pair.taps, total, alone)
 
 
-def _rows(taps: Sequence[Tap], total: dict[str, _Sums], alone: dict[str, _Sums]) -> tuple[TensorError, ...]:
+def _rows(taps: Sequence[Tap], total: dict[str, Difference], alone: dict[str, Difference]) -> tuple[TensorError, ...]:
     rows = []
     for tap in taps:
         sums, local = total[tap.tensor], alone[tap.tensor]
-        size = math.sqrt(sums.signal * sums.answer)
         rows.append(
             TensorError(
                 tensor=tap.tensor,
                 node=tap.node,
                 op_type=tap.op_type,
-                sqnr=sqnr_db(sums.signal, sums.noise),
-                own_sqnr=sqnr_db(local.signal, local.noise) if local.count else None,
+                sqnr=sums.sqnr,
+                own_sqnr=local.sqnr if local.count else None,
                 max_error=sums.worst,
-                mean_error=sums.error / max(sums.count, 1),
-                cosine=sums.product / size if size else float(sums.noise == 0),
-                rms=math.sqrt(sums.signal / max(sums.count, 1)),
+                mean_error=sums.mean_error,
+                cosine=sums.cosine,
+                rms=sums.rms,
             )
         )
     return tuple(rows)
