@@ -6,6 +6,7 @@ The tree::
     +-- OptimizeError
         +-- ModelError             the source model cannot be read, exported, or trusted
         |   +-- PassError          a graph pass changed what the model computes, or broke the graph
+        |   +-- ConversionError    the model cannot be written in another format
         +-- SpecError              the description of pre- and postprocessing is wrong or does not fit the model
         +-- DataError              calibration or evaluation pictures cannot be used
         |   +-- LabelsError        labels are malformed or do not belong to the pictures
@@ -17,12 +18,26 @@ A failed or inconclusive contract is a result, not an error: see ``Verdict``.
 from __future__ import annotations
 
 from edgewright.bundle.errors import EdgewrightError
+from edgewright.optimize.text import plain
 
-__all__ = ["DataError", "JudgeError", "LabelsError", "ModelError", "OptimizeError", "PassError", "SpecError"]
+__all__ = [
+    "ConversionError",
+    "DataError",
+    "JudgeError",
+    "LabelsError",
+    "ModelError",
+    "OptimizeError",
+    "PassError",
+    "SpecError",
+]
 
 
 class OptimizeError(EdgewrightError):
     """Something in the workstation half that the person at the keyboard can act on."""
+
+    def __str__(self) -> str:
+        """The message, safe to show: it may hold names out of a model's file."""
+        return plain(super().__str__())
 
 
 class ModelError(OptimizeError):
@@ -31,6 +46,10 @@ class ModelError(OptimizeError):
 
 class PassError(ModelError):
     """A graph pass changed what the model computes, or left a graph that does not check."""
+
+
+class ConversionError(ModelError):
+    """The model cannot be written in another format, such as TFLite."""
 
 
 class SpecError(OptimizeError):

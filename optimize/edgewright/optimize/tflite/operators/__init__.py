@@ -1,0 +1,1 @@
+"""One module for every family of operators; ``table`` knows them all."""
