@@ -19,7 +19,8 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 @pytest.fixture(scope="module", autouse=True)
 def _step_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Finished steps of the optimizer are shared by the tests of one module, and by nothing else."""
+    """Finished steps of the optimizer are shared by the tests of one module, and by nothing else; so are picks."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWRIGHT_PICKS", str(tmp_path_factory.mktemp("picks") / "picks.json"))
         patch.setenv("EDGEWRIGHT_CACHE", str(tmp_path_factory.mktemp("steps")))
         yield

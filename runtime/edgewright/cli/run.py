@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import ExitCode
-from edgewright.cli.arguments import threads_argument
+from edgewright.cli.arguments import add_engine_arguments, threads_argument
 
 if TYPE_CHECKING:
     import argparse
@@ -49,13 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--duration", type=float, metavar="S", help="end after S seconds")
     source.add_argument("--give-up", type=float, metavar="S", help="end with an error when a camera is away so long")
     model = parser.add_argument_group("model and rules")
-    model.add_argument("--variant", help="which variant of the bundle (default: its first)")
+    model.add_argument(
+        "--variant", help="which variant of the bundle (default: what bench --pick found fastest here, else its first)"
+    )
+    model.add_argument("--backend", metavar="NAME", help="what to run it on, such as onnxruntime-cuda; must be there")
     model.add_argument("--threads", type=threads_argument, metavar="N", help="engine threads (default 1)")
     model.add_argument("--score", type=float, metavar="T", help="score from which a detection counts, 0..1")
     model.add_argument("--no-track", action="store_true", help="no identities")
     model.add_argument(
         "--zone", action="append", metavar="NAME=X,Y;X,Y;..", help="count objects in this zone (default: whole frame)"
     )
+    add_engine_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--annotate", metavar="OUT", help="annotated video (.mp4, .avi) or folder of frames")
     output.add_argument("--events", metavar="FILE", help="append events to this JSON-lines file")
@@ -99,7 +103,18 @@ def _flags(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             "duration_s": args.duration,
             "give_up_s": args.give_up,
         },
-        "model": {"bundle": args.bundle, "variant": args.variant, "threads": args.threads, "score": args.score},
+        "model": {
+            "bundle": args.bundle,
+            "variant": args.variant,
+            "backend": args.backend,
+            "profile": args.profile,
+            "delegate": args.delegate,
+            "delegate_options": args.delegate_option,
+            "engine_cache": args.engine_cache,
+            "picks": args.picks,
+            "threads": args.threads,
+            "score": args.score,
+        },
         "rules": {"track": False if args.no_track else None, "zones": args.zone},
         "sync": {"broker": args.broker, "device": args.device, "outbox": args.outbox, "drain_s": args.drain},
         "output": {"annotate": args.annotate, "events": args.events},
@@ -147,6 +162,7 @@ def summary_lines(report: RunReport) -> list[str]:
     bad = ", ".join(f"{count} {status}" for status, count in summary.results.items() if status != "ok")
     lines = [
         f"{summary.camera}  with {report.bundle.name} {report.bundle.version} ({report.bundle.variant})",
+        f"  variant   {report.bundle.variant} on {report.engine}: {report.chosen}",
         f"  frames    {summary.frames_processed} processed of {summary.frames_seen} seen; dropped: {drops}",
         f"  speed     {summary.fps:.1f} frames/s over {summary.duration_s:.1f} s",
     ]

@@ -43,6 +43,9 @@ def _lines(report: VerifyReport) -> list[str]:
     if report.verdict in {"FAIL", "INCONCLUSIVE"}:
         lines.append(f"  NOTE this bundle's contract ended {report.verdict}; see 'edgewright report'")
     lines += [_check_line(check) for check in report.checks]
+    lines += [f"  --  {variant} was not run: {reason}" for variant, reason in report.skipped.items()]
+    if report.engines:
+        lines.append(f"  on  {', '.join(dict.fromkeys(report.engines.values()))}")
     if not report.checks:
         lines.append("no golden vectors in this bundle: nothing shows that this machine computes the same")
     elif report.ok:
@@ -66,6 +69,8 @@ def _as_json(report: VerifyReport) -> dict[str, object]:
         "verdict": report.verdict,
         "files": report.files,
         "ok": report.ok,
+        "skipped": dict(report.skipped),
+        "engines": dict(report.engines),
         "checks": [
             {
                 "variant": check.variant,

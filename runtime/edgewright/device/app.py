@@ -23,10 +23,13 @@ from edgewright.device.errors import DeviceConfigError
 from edgewright.device.payload import BundleStamp
 from edgewright.device.places import check_places
 from edgewright.device.sinks import JsonLines, OutboxSink
+from edgewright.device_profiles.profile import load_profile
+from edgewright.runtime.backends.choice import engine_cache_folder, engine_options, read_backend_name
+from edgewright.runtime.choose import choose
 from edgewright.runtime.loop import CameraLoop, LoopLimits, Watchers
 from edgewright.runtime.recorder import Recorder, open_writer
 from edgewright.runtime.rules import WHOLE_FRAME, ClassChange, ZoneCount, parse_zone
-from edgewright.runtime.session import open_session, pick_variant
+from edgewright.runtime.session import open_session
 from edgewright.runtime.sources import LiveOptions, SourceKind, SourceOptions, SourceUri, open_source, parse_source
 from edgewright.runtime.tracking import ByteTrack, ByteTrackConfig
 from edgewright.runtime.types import Event, TimeQuality
@@ -35,9 +38,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgewright.bundle.manifest import Manifest
-    from edgewright.device.config import DeviceConfig, RuleSettings, SyncSettings
+    from edgewright.bundle.reader import Bundle
+    from edgewright.device.config import DeviceConfig, ModelSettings, RuleSettings, SyncSettings
+    from edgewright.runtime.choose import Choice
     from edgewright.runtime.observe import EventSink, ResultSink
     from edgewright.runtime.rules import Rule
+    from edgewright.runtime.session import Session
     from edgewright.runtime.sources import FrameSource
     from edgewright.runtime.summary import RunSummary
     from edgewright.sync import SyncClient
@@ -64,6 +70,8 @@ class RunReport:
         sync: Figures of the outbox, None when events were not stored for delivery.
         drained: Whether the cloud acknowledged everything in time, None without a broker.
         problems: Outputs that failed while a camera went on, in words.
+        chosen: Why this variant was taken, in words.
+        engine: Engine and version that ran it.
     """
 
     summary: RunSummary
@@ -74,6 +82,8 @@ class RunReport:
     sync: dict[str, Any] | None = None
     drained: bool | None = None
     problems: tuple[str, ...] = ()
+    chosen: str = ""
+    engine: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -86,6 +96,8 @@ class RunReport:
             "sync": self.sync,
             "drained": self.drained,
             "problems": list(self.problems),
+            "chosen": self.chosen,
+            "engine": self.engine,
         }
 
 
@@ -121,8 +133,8 @@ def run_camera(
         if manifest.provenance.verdict in _NOT_KEPT:
             verdict = manifest.provenance.verdict
             _log.warning("the contract of %s ended %s when it was made; see 'edgewright report'", bundle_path, verdict)
-        stamp = BundleStamp.of(bundle, pick_variant(bundle, config.model.variant).name)
-        session = open_session(bundle, config.model.variant, config.model.threads)
+        choice, session = _open_model(bundle, config.model)
+        stamp = BundleStamp.of(bundle, choice.variant)
         threshold = session.score_threshold if config.model.score is None else config.model.score
         rules = _rules(config.rules, manifest)
         live = LiveOptions(stall_s=config.source.stall_s)
@@ -138,11 +150,26 @@ def run_camera(
             score_threshold=config.model.score,
         )
         try:
-            return outputs.finish(loop.run(stop))
+            return replace(outputs.finish(loop.run(stop)), chosen=choice.why, engine=session.engine)
         except BaseException as error:
             # What a camera showed until it was given up, or until Ctrl-C, is worth keeping; half a file is not.
             outputs.abandon(keep_video=source.live or isinstance(error, KeyboardInterrupt))
             raise
+
+
+def _open_model(bundle: Bundle, settings: ModelSettings) -> tuple[Choice, Session]:
+    options = engine_options(
+        None if settings.profile is None else load_profile(settings.profile),
+        settings.delegate,
+        settings.delegate_options,
+        settings.engine_cache or engine_cache_folder(),
+    )
+    backend = None if settings.backend is None else read_backend_name(settings.backend)
+    threads = settings.threads
+    choice = choose(bundle, settings.variant, threads, backend=backend, options=options, picks=settings.picks)
+    for note in choice.notes:
+        _log.warning("%s", note)
+    return choice, open_session(bundle, choice.variant, threads, backend=choice.backend, options=options)
 
 
 class _Outputs:

@@ -91,7 +91,13 @@ class ModelSettings:
 
     Attributes:
         bundle: Bundle directory or ``.edge`` file.
-        variant: Variant of it; None takes the first.
+        variant: Variant of it; None takes what ``edgewright bench --pick`` found fastest here, else the first.
+        backend: What to run it on, such as ``onnxruntime-cuda``; None leaves it to the pick or the profile.
+        profile: The board; its backends are preferred in its order.
+        delegate: Library of an accelerator, for the backend ``litert-delegate``.
+        delegate_options: Told to that library, each ``key=value``.
+        engine_cache: Folder for compiled engines; None takes one in the user's cache folder.
+        picks: File that ``edgewright bench --pick`` wrote; None takes the user's own.
         threads: For the engine, at most four for each core.
         score: Score from which a detection counts; None takes the bundle's.
         timeout_s: A live frame that took the model longer has no answer.
@@ -100,6 +106,12 @@ class ModelSettings:
 
     bundle: Path | None = None
     variant: str | None = None
+    backend: str | None = None
+    profile: str | None = None
+    delegate: Path | None = None
+    delegate_options: tuple[str, ...] = ()
+    engine_cache: Path | None = None
+    picks: Path | None = None
     threads: int = 1
     score: float | None = None
     timeout_s: float = 10.0

@@ -14,7 +14,7 @@ import contextlib
 import math
 import statistics
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +23,13 @@ import numpy as np
 
 from edgewright.bundle.arrays import npz_bytes
 from edgewright.bundle.atomic import write_bytes
+from edgewright.bundle.errors import MissingExtraError
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
+from edgewright.runtime.backends.choice import NO_WISHES
 from edgewright.runtime.bench_process import BenchError, BenchProcess, Started
 from edgewright.runtime.bench_ratio import MIN_PAIRS, Ratio, ratio_of
+from edgewright.runtime.candidates import candidates_of, read_candidate, without_engine
 from edgewright.runtime.machine import Machine, describe_machine, load_average
 from edgewright.runtime.session import pick_variant
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgewright.bundle.manifest import Variant
+    from edgewright.runtime.backends.choice import EngineOptions
 
 __all__ = [
     "FRAMES_PER_BLOCK",
@@ -100,6 +104,7 @@ class VariantTimes:
         peak_memory_bytes: Most resident memory of its process; None where the system does not tell.
         first_result_ms: From opening the bundle to the first decoded answer.
         totals_ms: Every timed frame's total, in order.
+        engine: Engine and version it ran on.
     """
 
     variant: str
@@ -109,6 +114,7 @@ class VariantTimes:
     peak_memory_bytes: int | None
     first_result_ms: float
     totals_ms: tuple[float, ...] = field(repr=False)
+    engine: str = "unknown engine"
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,7 @@ class Conditions:
         threads: Given to the engine.
         load_before: Load average before, None where the system does not tell.
         load_after: Load average after; includes the timing itself.
-        engine: Engine and version.
+        engine: Engines and versions, each once.
         frame_size: (width, height) of the first frame.
         pictures: How many different frames went round.
         pinned: Numbers of the processors that every timing process kept to, empty where the system cannot pin.
@@ -138,11 +144,19 @@ class Conditions:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All of it."""
+    """All of it.
+
+    Attributes:
+        variants: What each took.
+        ratios: Of each against the baseline.
+        conditions: What else determines them.
+        left_out: What could not be timed here, and why.
+    """
 
     variants: tuple[VariantTimes, ...]
     ratios: tuple[Ratio, ...]
     conditions: Conditions
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def ratio(self, variant: str) -> Ratio | None:
         """The ratio of ``variant`` against the baseline, None for the baseline itself."""
@@ -150,18 +164,28 @@ class BenchReport:
 
 
 def bench_bundle(
-    path: Path, settings: BenchSettings = BenchSettings(), *, on_block: Callable[[int, int], None] | None = None
+    path: Path,
+    settings: BenchSettings = BenchSettings(),
+    *,
+    on_block: Callable[[int, int], None] | None = None,
+    options: EngineOptions = NO_WISHES,
+    every_backend: bool = False,
 ) -> BenchReport:
     """Times every variant of a bundle on its golden frames, enlarged to the size of the frames that optimize timed.
+
+    A variant for which this machine has no engine is left out and named.
 
     Args:
         path: Bundle directory or ``.edge`` file.
         settings: How long and how.
         on_block: Called with the turns done and their number.
+        options: What the owner of the machine says of its engines.
+        every_backend: Each variant on everything that runs its format here; what refuses a variant is left out.
 
     Raises:
         BundleError: The bundle is not right.
         BenchError: It carries no frames, or a variant cannot be timed.
+        MissingExtraError: There is an engine for none of its variants.
     """
     with open_bundle(path) as bundle:
         golden = bundle.manifest.golden
@@ -170,8 +194,20 @@ def bench_bundle(
             raise BenchError(msg)
         variants = bundle.manifest.variants
         frames = _as_timed(read_golden(bundle.read(golden.file)).frames, variants)
-    names = [variant.name for variant in variants]
-    return time_variants(path, names, frames, settings, baseline=baseline_of(variants), on_block=on_block)
+    missing = without_engine(variants)
+    runnable = [variant for variant in variants if variant.name not in missing]
+    if not runnable:
+        msg = f"timing {path} needs an engine for {variants[0].format.value} variants, and none is installed"
+        raise MissingExtraError(msg, variants[0].format.value)
+    names = [variant.name for variant in runnable]
+    if every_backend:
+        names = [str(candidate) for candidate in candidates_of(runnable, options)]
+    reference = baseline_of(runnable)
+    baseline = next(name for name in names if read_candidate(name).variant == reference)
+    report = time_variants(
+        path, names, frames, settings, baseline=baseline, on_block=on_block, options=options, strict=not every_backend
+    )
+    return replace(report, left_out={**missing, **report.left_out})
 
 
 def settings_for(runs: int, threads: int) -> BenchSettings:
@@ -211,16 +247,20 @@ def time_variants(
     *,
     baseline: str | None = None,
     on_block: Callable[[int, int], None] | None = None,
+    options: EngineOptions = NO_WISHES,
+    strict: bool = True,
 ) -> BenchReport:
     """Times variants of one bundle, each in a process of its own, taking turns.
 
     Args:
         bundle: Bundle directory or ``.edge`` file.
-        names: Which variants.
+        names: Which variants, each ``VARIANT`` or ``VARIANT@BACKEND``.
         frames: Real pictures (H, W, 3) uint8 BGR; they go round.
         settings: How long and how.
         baseline: The variant that ratios are taken against; the first one when None.
         on_block: Called with the turns done and their number.
+        options: What the owner of the machine says of its engines.
+        strict: Whether a variant that its engine refuses is an error, or left out.
 
     Returns:
         Times, ratios, conditions.
@@ -232,15 +272,22 @@ def time_variants(
     _check(settings, frames)
     with open_bundle(bundle) as opened:
         for name in names:
-            pick_variant(opened, name)
+            pick_variant(opened, read_candidate(name).variant)
     load_before = load_average()
     with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as folder:
         frames_file = Path(folder) / "frames.npz"
         write_bytes(frames_file, npz_bytes({f"{index:06d}": frame for index, frame in enumerate(frames)}))
-        turns = _take_turns(bundle, names, frames_file, settings, on_block)
+        start = {
+            name: lambda name=name: BenchProcess(
+                bundle, name, settings.threads, frames_file, settings.timeout_s, options=options
+            )
+            for name in names
+        }
+        turns = _take_turns(start, settings, on_block, strict=strict)
     blocks = turns.blocks
+    names = list(blocks)
     times = tuple(_variant_times(name, turns) for name in names)
-    reference = baseline or names[0]
+    reference = baseline if baseline in blocks else names[0]
     medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in names}
     ratios = tuple(ratio_of(reference, name, medians) for name in names if name != reference)
     height, width = frames[0].shape[:2]
@@ -249,12 +296,12 @@ def time_variants(
         threads=settings.threads,
         load_before=load_before,
         load_after=load_average(),
-        engine=_engine(),
+        engine="; ".join(dict.fromkeys(row.engine for row in times)),
         frame_size=(width, height),
         pictures=len(frames),
         pinned=turns.started[names[0]].pinned,
     )
-    return BenchReport(times, ratios, conditions)
+    return BenchReport(times, ratios, conditions, turns.refused)
 
 
 def _check(settings: BenchSettings, frames: Sequence[NDArray[np.uint8]]) -> None:
@@ -271,26 +318,34 @@ class _Turns:
     blocks: dict[str, list[dict[str, list[float]]]]
     peaks: dict[str, int | None]
     started: dict[str, Started]
+    refused: dict[str, str]
 
 
 def _take_turns(
-    bundle: Path,
-    names: Sequence[str],
-    frames_file: Path,
+    start: Mapping[str, Callable[[], BenchProcess]],
     settings: BenchSettings,
     on_block: Callable[[int, int], None] | None,
+    *,
+    strict: bool,
 ) -> _Turns:
-    processes: dict[str, BenchProcess] = {}
     started: dict[str, Started] = {}
-    blocks: dict[str, list[dict[str, list[float]]]] = {name: [] for name in names}
+    refused: dict[str, str] = {}
     with contextlib.ExitStack() as running:
-        for name in names:
-            process = BenchProcess(bundle, name, settings.threads, frames_file, settings.timeout_s)
-            processes[name] = running.enter_context(process)
-        for name in names:
-            started[name] = processes[name].wait_ready()
-            if settings.warmup:
-                processes[name].run(settings.warmup)
+        processes = {name: running.enter_context(begin()) for name, begin in start.items()}
+        for name, process in list(processes.items()):
+            answer = _warmed_up(process, settings.warmup)
+            if isinstance(answer, Started):
+                started[name] = answer
+            elif strict:
+                raise answer
+            else:
+                refused[name] = str(answer)
+                processes.pop(name).kill()
+        if not processes:
+            msg = f"nothing of it can be timed here: {'; '.join(refused.values())}"
+            raise BenchError(msg)
+        names = list(processes)
+        blocks: dict[str, list[dict[str, list[float]]]] = {name: [] for name in names}
         for turn in range(settings.blocks):
             # A B, then B A: a machine that slowly warms up or cools down favours neither.
             for name in names if turn % 2 == 0 else reversed(names):
@@ -298,7 +353,17 @@ def _take_turns(
             if on_block is not None:
                 on_block(turn + 1, settings.blocks)
         peaks = {name: process.finish() for name, process in processes.items()}
-    return _Turns(blocks, peaks, started)
+    return _Turns(blocks, peaks, started, refused)
+
+
+def _warmed_up(process: BenchProcess, frames: int) -> Started | BenchError:
+    try:
+        started = process.wait_ready()
+        if frames:
+            process.run(frames)
+    except BenchError as error:
+        return error
+    return started
 
 
 def _variant_times(name: str, turns: _Turns) -> VariantTimes:
@@ -312,18 +377,10 @@ def _variant_times(name: str, turns: _Turns) -> VariantTimes:
         peak_memory_bytes=turns.peaks[name],
         first_result_ms=turns.started[name].first_result_ms,
         totals_ms=tuple(round(value, 4) for value in joined["total"]),
+        engine=turns.started[name].engine,
     )
 
 
 def _quantiles(values: Sequence[float]) -> Quantiles:
     p50, p95, p99 = np.percentile(values, [50, 95, 99])
     return Quantiles(float(p50), float(p95), float(p99))
-
-
-def _engine() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"onnxruntime {version('onnxruntime')}"
-    except PackageNotFoundError:
-        return "onnxruntime, version unknown"

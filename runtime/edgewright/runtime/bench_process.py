@@ -12,11 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgewright.runtime.backends.choice import NO_WISHES, options_as_json
 from edgewright.runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+
+    from edgewright.runtime.backends.choice import EngineOptions
 
 __all__ = ["BenchError", "BenchProcess", "Started"]
 
@@ -35,24 +38,36 @@ class Started:
     Attributes:
         pinned: Numbers of the processors it keeps to, empty where the system cannot pin.
         first_result_ms: From opening the bundle to the first decoded answer.
+        engine: Engine and version that it runs on.
     """
 
     pinned: tuple[int, ...]
     first_result_ms: float
+    engine: str = "unknown engine"
 
 
 class BenchProcess:
     """One variant in a process of its own. Use it as a context manager: leaving kills what still runs."""
 
-    def __init__(self, bundle: Path, variant: str, threads: int, frames_file: Path, timeout_s: float) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        variant: str,
+        threads: int,
+        frames_file: Path,
+        timeout_s: float,
+        *,
+        options: EngineOptions = NO_WISHES,
+    ) -> None:
         """Starts it; it loads the model while the parent goes on.
 
         Args:
             bundle: Bundle directory or file.
-            variant: Which variant.
+            variant: Which variant, or ``VARIANT@BACKEND``.
             threads: For the engine.
             frames_file: ``.npz`` of pictures.
             timeout_s: Longest wait for any one answer.
+            options: What the owner of the machine says of its engines.
         """
         self._variant = variant
         self._timeout_s = timeout_s
@@ -60,7 +75,7 @@ class BenchProcess:
         self._errors = tempfile.TemporaryFile(prefix="edgewright-bench-")  # noqa: SIM115 - closed by kill()
         command = [sys.executable, "-m", "edgewright.runtime.bench_worker"]
         self._process = subprocess.Popen(
-            [*command, str(bundle), variant, str(threads), str(frames_file)],
+            [*command, str(bundle), variant, str(threads), str(frames_file), options_as_json(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -73,7 +88,7 @@ class BenchProcess:
             BenchError: It cannot be.
         """
         ready = self._answer("ready")
-        return Started(tuple(ready["pinned"]), float(ready["first_result_ms"]))
+        return Started(tuple(ready["pinned"]), float(ready["first_result_ms"]), str(ready["engine"]))
 
     def run(self, frames: int) -> dict[str, list[float]]:
         """Lets it run so many frames.

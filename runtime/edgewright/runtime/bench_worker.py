@@ -1,8 +1,9 @@
 """The timed side of ``edgewright.runtime.bench``: one variant in a process of its own, told by lines what to do.
 
-Run as ``python -m edgewright.runtime.bench_worker BUNDLE VARIANT THREADS FRAMES.npz``. It keeps to as many processors
-as it has threads, always the same. It answers on standard output, one JSON object a line: ``{"ready": {"pinned": [...],
-"first_result_ms": ...}}`` once, then ``{"block": ...}`` for every line ``run N`` on standard input,
+Run as ``python -m edgewright.runtime.bench_worker BUNDLE CANDIDATE THREADS FRAMES.npz OPTIONS``, where the candidate is a
+variant or ``VARIANT@BACKEND`` and the options are ``EngineOptions`` as JSON. It keeps to as many processors as it has
+threads, always the same. It answers on standard output, one JSON object a line: ``{"ready": {"pinned": [...],
+"first_result_ms": ..., "engine": ...}}`` once, then ``{"block": ...}`` for every line ``run N`` on standard input,
 ``{"end": ...}`` when that closes. Whatever an engine prints goes to standard error.
 """
 
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from edgewright.bundle.arrays import read_npz
 from edgewright.bundle.errors import EdgewrightError
 from edgewright.bundle.reader import open_bundle
+from edgewright.runtime.backends.choice import options_from_json
+from edgewright.runtime.candidates import read_candidate
 from edgewright.runtime.machine import peak_memory_bytes, pin_to_processors
 from edgewright.runtime.session import open_session
 
@@ -38,23 +41,24 @@ def main(arguments: Sequence[str]) -> int:
     """Serves one variant until standard input closes.
 
     Args:
-        arguments: Bundle, variant name, threads, frames file.
+        arguments: Bundle, candidate, threads, frames file, engine options.
 
     Returns:
         Exit status; 2 when the variant cannot be run, told as ``{"error": ...}``.
     """
-    bundle, variant, threads, frames_file = arguments
+    bundle, candidate, threads, frames_file, wishes = arguments
     answers = _own_stdout()
     try:
         arrays = read_npz(Path(frames_file).read_bytes(), frames_file)
         frames = [arrays[name] for name in sorted(arrays)]
+        chosen, options = read_candidate(candidate), options_from_json(wishes)
         pinned = pin_to_processors(int(threads))
         started = time.perf_counter_ns()
         with open_bundle(Path(bundle)) as opened:
-            session = open_session(opened, variant, int(threads))
+            session = open_session(opened, chosen.variant, int(threads), backend=chosen.backend, options=options)
         session.infer(frames[0])
         first = (time.perf_counter_ns() - started) * _MS_PER_NS
-        _say(answers, {"ready": {"pinned": pinned, "first_result_ms": first}})
+        _say(answers, {"ready": {"pinned": pinned, "first_result_ms": first, "engine": session.engine}})
         _serve(session, frames, answers)
     except EdgewrightError as error:
         _say(answers, {"error": str(error)})

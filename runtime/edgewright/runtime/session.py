@@ -6,13 +6,15 @@ This is the code path that everything is judged by. The optimizer measures accur
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgewright.bundle.manifest import Format, SsdDecode
-from edgewright.runtime.backends.onnx import OnnxBackend
+from edgewright.bundle.manifest import SsdDecode
+from edgewright.runtime.backends.choice import NO_WISHES, why_no_engine
+from edgewright.runtime.backends.opening import open_backend
 from edgewright.runtime.decode import make_decoder
-from edgewright.runtime.errors import BackendError, ModelMismatchError
+from edgewright.runtime.errors import ModelMismatchError
 from edgewright.runtime.preprocess import Preprocessor
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from edgewright.bundle.manifest import Decode, Preprocess, TensorSpec, Variant
     from edgewright.bundle.reader import Bundle
     from edgewright.runtime.backends.base import Backend
+    from edgewright.runtime.backends.choice import BackendName, EngineOptions
     from edgewright.runtime.types import Classification, Detections
 
-__all__ = ["Session", "bundle_arrays", "open_session", "pick_variant"]
+__all__ = ["Session", "bundle_arrays", "first_runnable", "open_session", "pick_variant"]
 
 _MS_PER_NS = 1e-6
 
@@ -70,6 +73,11 @@ class Session:
         return self._decoder.score_threshold
 
     @property
+    def engine(self) -> str:
+        """Engine and version in words."""
+        return self._backend.engine
+
+    @property
     def last_timings_ms(self) -> Mapping[str, float]:
         """Milliseconds of the last ``infer``: preprocess, inference, decode."""
         return self._timings
@@ -107,6 +115,10 @@ class Session:
         tensor, _ = self._preprocessor(image)
         return {name: value.copy() for name, value in self._backend.run({self._input: tensor}).items()}
 
+    def close(self) -> None:
+        """Gives the model's memory back; running it afterwards is an error."""
+        self._backend.close()
+
 
 def bundle_arrays(bundle: Bundle) -> dict[str, NDArray[Any]]:
     """The array files that the bundle's decoding needs."""
@@ -130,26 +142,47 @@ def pick_variant(bundle: Bundle, name: str | None = None) -> Variant:
         raise ModelMismatchError(msg) from error
 
 
-def open_session(bundle: Bundle, variant: str | None = None, threads: int = 1) -> Session:
+def first_runnable(bundle: Bundle) -> Variant:
+    """The first variant for whose format an engine is installed; the first of all when there is no engine at all."""
+    variants = bundle.manifest.variants
+    return next((variant for variant in variants if why_no_engine(variant.format) is None), variants[0])
+
+
+def open_session(
+    bundle: Bundle,
+    variant: str | None = None,
+    threads: int = 1,
+    *,
+    backend: BackendName | None = None,
+    options: EngineOptions = NO_WISHES,
+) -> Session:
     """Loads one variant of a bundle.
 
     Args:
         bundle: Opened and so checked.
         variant: Its name; the first one when None.
         threads: For one run of the model.
+        backend: What to run it on, which must be there; None takes the best that ``options`` names and that is there,
+            else the processor.
+        options: What the owner of the machine says of its engines.
 
     Raises:
         ModelMismatchError: Manifest and model file do not belong together.
-        BackendError: The engine refuses the file, or this version has no engine for the format.
+        BackendError: The engine refuses the file, or the backend is not there.
         MissingExtraError: The engine is not installed.
     """
     chosen = pick_variant(bundle, variant)
-    if chosen.format is not Format.ONNX:
-        msg = f"variant {chosen.name!r} is {chosen.format.value}; this version runs onnx variants"
-        raise BackendError(msg)
-    backend = OnnxBackend(bundle.read(chosen.file), threads=threads, engine=chosen.engine)
+    engine = open_backend(
+        chosen.format,
+        bundle.read(chosen.file),
+        threads=threads,
+        engine=chosen.engine,
+        name=backend,
+        options=options,
+        precision=chosen.precision,
+    )
     return Session(
-        _described(backend, chosen), bundle.manifest.preprocess, bundle.manifest.decode, bundle_arrays(bundle)
+        _described(engine, chosen), bundle.manifest.preprocess, bundle.manifest.decode, bundle_arrays(bundle)
     )
 
 
@@ -160,9 +193,13 @@ class _DescribedBackend:
         self._backend = backend
         self.inputs = inputs
         self.outputs = outputs
+        self.engine = backend.engine
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         return self._backend.run(feeds)
+
+    def close(self) -> None:
+        self._backend.close()
 
 
 def _described(backend: Backend, variant: Variant) -> Backend:
@@ -178,6 +215,29 @@ def _described(backend: Backend, variant: Variant) -> Backend:
                     f"manifest says {(told.shape, told.dtype) if told else 'nothing of it'}"
                 )
                 raise ModelMismatchError(msg)
+            # A uint8 input without a scale takes the pixels as they are.
+            if not (spec.dtype == "uint8" and declared is variant.inputs and told.scale is None):
+                _check_grid(variant.name, spec, told)
             row.append(told)
         described.append(tuple(row))
     return _DescribedBackend(backend, described[0], described[1])
+
+
+def _check_grid(variant: str, seen: TensorSpec, told: TensorSpec) -> None:
+    """Refuses a manifest that reads the integers of a tensor otherwise than the file writes them.
+
+    A ``.tflite`` file says what its integers mean, an ``.onnx`` file does not.
+
+    Raises:
+        ModelMismatchError: They differ.
+    """
+    if seen.scale is None or seen.zero_point is None:
+        return
+    same_step = told.scale is not None and math.isclose(told.scale, seen.scale, rel_tol=1e-5)
+    if same_step and told.zero_point == seen.zero_point:
+        return
+    msg = (
+        f"variant {variant!r}: the file's tensor {seen.name!r} has scale {seen.scale:g} and zero point "
+        f"{seen.zero_point}, the manifest says {told.scale} and {told.zero_point}"
+    )
+    raise ModelMismatchError(msg)

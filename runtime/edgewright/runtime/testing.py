@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.runtime.backends.base import checked_feed, closed_error
+from edgewright.runtime.errors import BackendError
 from edgewright.runtime.sources.base import EndOfSource
 from edgewright.runtime.types import Classification, Detections, Event, Frame, TimeQuality
 
@@ -26,10 +28,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgewright.bundle.manifest import TensorSpec
     from edgewright.runtime.observe import Observation
     from edgewright.runtime.sources.base import SourceDown, SourceUp
 
-__all__ = ["ListSource", "MemorySink", "ScriptedModel", "detections"]
+__all__ = ["FunctionBackend", "ListSource", "MemorySink", "ScriptedModel", "detections"]
 
 
 def detections(*boxes: tuple[float, float, float, float], score: float = 0.9, class_id: int = 0) -> Detections:
@@ -77,6 +80,55 @@ class ScriptedModel:
             floor = self._threshold if score_threshold is None else score_threshold
             return answer.select(answer.scores >= floor)
         return answer
+
+
+class FunctionBackend:
+    """A backend whose model is a Python function, for tests of your own pre- and postprocessing."""
+
+    engine = "a Python function"
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        function: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    ) -> None:
+        """Takes what the model would: tensors in and out, and the function from the ones to the others by name."""
+        self._inputs, self._outputs = tuple(inputs), tuple(outputs)
+        self._function: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]] | None = function
+        self._results = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """As given."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """As given."""
+        return self._outputs
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Calls the function.
+
+        Raises:
+            BackendError: A feed is missing or is another tensor, the function raised, or this is closed.
+        """
+        if self._function is None:
+            raise closed_error()
+        checked = {spec.name: checked_feed(feeds, spec.name, spec.shape, spec.dtype) for spec in self._inputs}
+        try:
+            answers = self._function(checked)
+            for name, buffer in self._results.items():
+                np.copyto(buffer, answers[name])
+        except Exception as error:  # whatever a function raises is the failure of a model
+            msg = f"the function failed: {error}"
+            raise BackendError(msg) from error
+        return self._results
+
+    def close(self) -> None:
+        """Forgets the function."""
+        self._function = None
 
 
 class ListSource:

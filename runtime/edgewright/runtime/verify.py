@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgewright.bundle.errors import IntegrityError
+from edgewright.bundle.errors import IntegrityError, MissingExtraError
 from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
+from edgewright.runtime.backends.choice import NO_WISHES
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgewright.bundle.golden import GoldenVectors
-    from edgewright.bundle.manifest import Golden
     from edgewright.bundle.reader import Bundle
+    from edgewright.runtime.backends.choice import BackendName, EngineOptions
+    from edgewright.runtime.session import Session
 
-__all__ = ["OutputCheck", "VerifyReport", "verify_bundle"]
+__all__ = ["OutputCheck", "VerifyReport", "check_variant", "verify_bundle"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class VerifyReport:
         verdict: What became of the contract when the bundle was made.
         files: Number of files whose digest was checked.
         checks: One a variant and output; empty when the bundle carries no golden vectors.
+        skipped: Variants that were not run because their engine is not installed, and what that needs.
+        engines: Engine and version that each variant was run on.
     """
 
     name: str
@@ -68,15 +72,19 @@ class VerifyReport:
     verdict: str
     files: int
     checks: tuple[OutputCheck, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    engines: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
-        """Whether this machine repeats every golden answer; False when there was none to repeat."""
+        """Whether this machine repeats every golden answer it has an engine for; False when there was none."""
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
 def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
     """Checks a bundle's files, then its golden vectors on this machine.
+
+    A device has one engine, a bundle may have variants for two: what has no engine here is left out and named.
 
     Args:
         path: Bundle directory or ``.edge`` file.
@@ -88,44 +96,103 @@ def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
     Raises:
         BundleError: A file is missing, altered or undeclared; the message names it.
         RuntimeFailure: The engine refuses a variant.
+        MissingExtraError: There is an engine for none of the variants.
     """
     with open_bundle(path) as bundle:
         manifest = bundle.manifest
         checks: list[OutputCheck] = []
+        missing: dict[str, MissingExtraError] = {}
+        engines: dict[str, str] = {}
         if manifest.golden is not None:
             golden = read_golden(bundle.read(manifest.golden.file), f"{path}: {manifest.golden.file}")
             for variant in manifest.variants:
-                checks += _check_variant(bundle, variant.name, golden, manifest.golden, threads)
+                answer = _checked_or_missing(bundle, variant.name, golden, threads)
+                if isinstance(answer, MissingExtraError):
+                    missing[variant.name] = answer
+                else:
+                    checks += answer[0]
+                    engines[variant.name] = answer[1]
+        if missing and not checks:
+            raise next(iter(missing.values()))
+        skipped = {name: str(error) for name, error in missing.items()}
         files = len(manifest.files) + 2  # the manifest and its digest
         verdict = manifest.provenance.verdict
-        return VerifyReport(manifest.name, manifest.version, bundle.digest, verdict, files, tuple(checks))
+        digest = bundle.digest
+        return VerifyReport(manifest.name, manifest.version, digest, verdict, files, tuple(checks), skipped, engines)
 
 
-def _check_variant(
-    bundle: Bundle, variant: str, golden: GoldenVectors, declared: Golden, threads: int
-) -> list[OutputCheck]:
+def check_variant(
+    bundle: Bundle,
+    variant: str,
+    threads: int = 1,
+    *,
+    backend: BackendName | None = None,
+    options: EngineOptions = NO_WISHES,
+) -> tuple[OutputCheck, ...]:
+    """Holds one variant on one backend against its golden answers.
+
+    Args:
+        bundle: Opened, with golden vectors.
+        variant: Its name.
+        threads: For the engine.
+        backend: As ``open_session`` takes it.
+        options: As ``open_session`` takes it.
+
+    Raises:
+        IntegrityError: The bundle carries none for it.
+        RuntimeFailure: The engine refuses the variant.
+        MissingExtraError: The engine is not installed.
+    """
+    if bundle.manifest.golden is None:
+        msg = f"bundle {bundle.path} carries no golden vectors; make it again with edgewright optimize"
+        raise IntegrityError(msg)
+    golden = read_golden(bundle.read(bundle.manifest.golden.file), f"{bundle.path}: {bundle.manifest.golden.file}")
+    _check_whole(bundle, variant, golden)
+    session = open_session(bundle, variant, threads, backend=backend, options=options)
+    return _compared(bundle, variant, golden, session)
+
+
+def _checked_or_missing(
+    bundle: Bundle, variant: str, golden: GoldenVectors, threads: int
+) -> tuple[tuple[OutputCheck, ...], str] | MissingExtraError:
+    _check_whole(bundle, variant, golden)
+    try:
+        session = open_session(bundle, variant, threads)
+    except MissingExtraError as error:
+        return error
+    return _compared(bundle, variant, golden, session), session.engine
+
+
+def _check_whole(bundle: Bundle, variant: str, golden: GoldenVectors) -> None:
+    declared = bundle.manifest.golden
     answers = golden.outputs.get(variant, ())
     wanted = {output.name for output in bundle.manifest.variant(variant).outputs}
-    if len(golden.frames) != declared.count or any(set(answer) != wanted for answer in answers) or not answers:
+    whole = declared is not None and len(golden.frames) == declared.count
+    if not whole or any(set(answer) != wanted for answer in answers) or not answers:
         msg = (
-            f"bundle {bundle.path}: {declared.file} does not hold {declared.count} frames with an answer of variant "
-            f"{variant!r} for each of its outputs; the bundle is incomplete, make it again"
+            f"bundle {bundle.path}: {declared.file if declared else 'the manifest'} does not hold every golden frame with an "
+            f"answer of variant {variant!r} for each of its outputs; the bundle is incomplete, make it again"
         )
         raise IntegrityError(msg)
-    session = open_session(bundle, variant, threads)
-    differences = [
-        _differences(session.raw(frame), answer) for frame, answer in zip(golden.frames, answers, strict=True)
-    ]
-    return [
+
+
+def _compared(bundle: Bundle, variant: str, golden: GoldenVectors, session: Session) -> tuple[OutputCheck, ...]:
+    try:
+        answers = zip(golden.frames, golden.outputs[variant], strict=True)
+        differences = [_differences(session.raw(frame), answer) for frame, answer in answers]
+    finally:
+        session.close()
+    tolerance: Mapping[str, float] = {} if bundle.manifest.golden is None else bundle.manifest.golden.tolerance
+    return tuple(
         OutputCheck(
             variant,
             output,
             len(differences),
             float(np.max([row[output] for row in differences])),
-            declared.tolerance[f"{variant}/{output}"],
+            tolerance[f"{variant}/{output}"],
         )
         for output in differences[0]
-    ]
+    )
 
 
 def _differences(seen: Mapping[str, NDArray[Any]], golden: Mapping[str, NDArray[Any]]) -> dict[str, float]:

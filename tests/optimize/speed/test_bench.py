@@ -79,7 +79,7 @@ class FakeProcess:
 
     turns: ClassVar[list[str]] = []
 
-    def __init__(self, _bundle: Path, variant: str, *_more: object) -> None:
+    def __init__(self, _bundle: Path, variant: str, *_more: object, **_named: object) -> None:
         self._variant = variant
 
     def __enter__(self) -> FakeProcess:  # noqa: PYI034 - as the real one, for Python 3.10

@@ -185,9 +185,16 @@ def test_variants_are_picked_by_name(tmp_path: Path) -> None:
             open_session(bundle, "int4")
 
 
-def test_a_format_without_an_engine_says_so(tmp_path: Path) -> None:
+def test_a_file_of_another_format_than_declared_is_refused(tmp_path: Path) -> None:
     manifest, payload = classifier_parts()
     foreign = replace(manifest.variants[0], format=Format.TFLITE)
     write_bundle(tmp_path / "t.edge", replace(manifest, variants=(foreign,)), payload)
-    with open_bundle(tmp_path / "t.edge") as bundle, pytest.raises(BackendError, match="is tflite"):
+    with open_bundle(tmp_path / "t.edge") as bundle, pytest.raises(BackendError, match="not a TFLite file"):
         open_session(bundle)
+
+
+def test_a_closed_session_says_so() -> None:
+    live = session()
+    live.close()
+    with pytest.raises(BackendError, match="closed"):
+        live.infer(picture())
