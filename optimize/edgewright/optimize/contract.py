@@ -18,7 +18,7 @@ Example:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,10 @@ from edgewright.optimize.errors import SpecError
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "BLOCK_S",
     "ClauseKind",
     "ClauseVerdict",
     "Contract",
@@ -40,6 +41,8 @@ __all__ = [
     "judge",
 ]
 
+BLOCK_S = 2.0
+"""Frames of a film so near in time show the same scene, and count as one piece of evidence."""
 _LONGEST_S = 30 * 86400.0
 # Beyond this, a count of frames is a way of saying "not with this instrument".
 _MANY_FRAMES = 10_000_000
@@ -79,12 +82,20 @@ class Measured:
         low: Lower end of the interval.
         high: Upper end of the interval.
         samples: How many frames it rests on; 0 for an exact figure.
+        enough: Where they are too few to know the spread, so that the interval is the whole range: how many would do;
+            None where that is not the reason, or cannot be said.
+        still: No frame differed from the others, so that the interval speaks of frames not seen only.
+        span: Where the frames are of a film too short to know the spread: how many blocks of ``BLOCK_S`` it fills, and
+            how many are needed.
     """
 
     value: float
     low: float
     high: float
     samples: int
+    enough: int | None = None
+    still: bool = False
+    span: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Refuses an interval that does not hold its estimate."""
@@ -122,10 +133,10 @@ class Contract:
         """Refuses limits that mean nothing.
 
         Raises:
-            SpecError: A limit is not a finite number or out of its range.
+            SpecError: A limit is not a finite number or out of its range, or a share where a percentage is meant.
         """
         _check_limit("max drop", self.max_drop, -100.0, 100.0)
-        _check_limit("min agreement", self.min_agreement, 0.0, 100.0)
+        _check_percent("min agreement", self.min_agreement)
         _check_limit("min speedup", self.min_speedup, 0.0, 1e6)
         _check_limit("max size", self.max_size, 0, 2**50)
         _check_limit("time budget in seconds", self.time_budget, 1.0, _LONGEST_S)
@@ -144,6 +155,19 @@ def _check_limit(name: str, value: float | None, low: float, high: float) -> Non
         raise SpecError(msg)
 
 
+def _check_percent(name: str, value: float | None) -> None:
+    if value is None:
+        return
+    if 0.0 < value <= 1.0:
+        msg = (
+            f"the contract's {name} is in percent and {value:g} would let anything pass: did you mean {100 * value:g}?"
+        )
+        raise SpecError(msg)
+    if not (math.isfinite(value) and 1.0 < value <= 100.0):
+        msg = f"the contract's {name} is {value}; give a percentage above 1 and up to 100"
+        raise SpecError(msg)
+
+
 @dataclass(frozen=True)
 class Figures:
     """What was measured on a candidate, in the contract's units; None means "not measured".
@@ -153,12 +177,14 @@ class Figures:
         agreement: Percent of float's answers kept.
         speedup: Float time over INT8 time.
         size: Bytes of the INT8 model file.
+        doubts: Why a figure tells nothing of its promise, however it came out; such a promise stays open.
     """
 
     drop: Measured | None = None
     agreement: Measured | None = None
     speedup: Measured | None = None
     size: Measured | None = None
+    doubts: Mapping[ClauseKind, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,8 +197,8 @@ class ClauseVerdict:
         measured: The figure; None when it could not be measured.
         status: PASS, FAIL or INCONCLUSIVE.
         sentence: All of it in words.
-        frames_needed: When inconclusive: at least about how many frames would settle it were the estimate exact; None
-            when none can be named, as when the spread is not known yet.
+        frames_needed: When inconclusive: at least about how many frames would settle it were the estimate exact, or
+            from how many on the spread can be known at all; None when none can be named.
     """
 
     kind: ClauseKind
@@ -255,7 +281,11 @@ def judge(contract: Contract, figures: Figures) -> Verdict:
         (_SPEEDUP, contract.min_speedup, figures.speedup),
         (_MODEL_SIZE, contract.max_size, figures.size),
     )
-    clauses = tuple(_judge_clause(rule, limit, measured) for rule, limit, measured in pairs if limit is not None)
+    clauses = tuple(
+        _judge_clause(rule, limit, measured, figures.doubts.get(rule.kind))
+        for rule, limit, measured in pairs
+        if limit is not None
+    )
     return Verdict(_sum_up([clause.status for clause in clauses]), clauses)
 
 
@@ -266,17 +296,20 @@ def _sum_up(statuses: Sequence[Status]) -> Status:
     return Status.PASS if statuses else Status.UNJUDGED
 
 
-def _judge_clause(rule: _Rule, limit: float, measured: Measured | None) -> ClauseVerdict:
+def _judge_clause(rule: _Rule, limit: float, measured: Measured | None, doubt: str | None) -> ClauseVerdict:
     bound = "at most" if rule.at_most else "at least"
     if measured is None:
-        sentence = f"{rule.what} was not measured, {bound} {rule.show(limit)} was promised"
+        why = "" if doubt is None else f": {doubt}"
+        sentence = f"{rule.what} was not measured, {bound} {rule.show(limit)} was promised{why}"
         return ClauseVerdict(rule.kind, limit, None, Status.INCONCLUSIVE, sentence)
     status = _status(rule, limit, measured)
     seen = f"{rule.what} {rule.show(measured.value)}{rule.interval(measured)}"
     sentence = f"{seen}, {bound} {rule.show(limit)} promised"
+    if doubt is not None:
+        return ClauseVerdict(rule.kind, limit, measured, Status.INCONCLUSIVE, f"{sentence}: {doubt}")
     if status is not Status.INCONCLUSIVE:
         return ClauseVerdict(rule.kind, limit, measured, status, sentence)
-    needed = None if rule.unknown(measured) else _frames_needed(limit, measured)
+    needed = measured.enough if rule.unknown(measured) else _frames_needed(limit, measured)
     takes = _what_it_takes(rule, measured, needed)
     return ClauseVerdict(rule.kind, limit, measured, status, f"{sentence}: {takes}", needed)
 
@@ -292,23 +325,30 @@ def _status(rule: _Rule, limit: float, measured: Measured) -> Status:
 def _frames_needed(limit: float, measured: Measured) -> int | None:
     """Samples at which the interval would just clear the limit, if the estimate were exact.
 
-    A half-width shrinks with 1/sqrt(n), hence n * (half-width / distance)^2.
+    A half-width shrinks with 1/sqrt(n), hence n * (half-width / distance)^2; where no frame differed, it is what frames
+    not seen may still hold, and shrinks with 1/n.
     """
     distance = abs(measured.value - limit)
     half_width = (measured.value - measured.low) if measured.value > limit else (measured.high - measured.value)
     # Plain size before the division: a distance that is all rounding error would overflow when squared.
     if distance == 0 or not math.isfinite(half_width) or half_width / distance > math.sqrt(_MANY_FRAMES):
         return None
-    needed = math.ceil(measured.samples * (half_width / distance) ** 2)
+    needed = math.ceil(measured.samples * (half_width / distance) ** (1 if measured.still else 2))
     return needed if needed <= _MANY_FRAMES else None
 
 
 def _what_it_takes(rule: _Rule, measured: Measured, needed: int | None) -> str:
+    shown = f"{needed or 0:,}".replace(",", " ")
+    if rule.unknown(measured) and measured.span is not None:
+        blocks, least = measured.span
+        least_s = f"{least} are needed, so {least * BLOCK_S:g} s or more"
+        frames = "" if needed is None else f" (at least about {shown} {rule.sampled} as far apart as these)"
+        return f"too little film to know the spread: it spans {blocks} blocks of {BLOCK_S:g} s and {least_s}{frames}"
     if rule.unknown(measured):
-        return f"too few {rule.sampled} to know the spread"
+        more = "" if needed is None else f", at least about {shown} are needed for that"
+        return f"too few {rule.sampled} to know the spread{more}"
     if needed is None:
         return "the estimate sits on the limit, so no number of samples can be named"
-    shown = f"{needed:,}".replace(",", " ")
     return f"too few samples to tell, at least about {shown} {rule.sampled} would settle it"
 
 

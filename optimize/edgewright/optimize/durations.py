@@ -6,7 +6,7 @@ import re
 
 from edgewright.optimize.errors import SpecError
 
-__all__ = ["format_duration", "parse_duration"]
+__all__ = ["format_seconds", "parse_duration"]
 
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _PART = r"(\d+(?:\.\d+)?)\s*(h|min|m|sec|s)"
@@ -41,13 +41,10 @@ def parse_duration(text: str) -> float:
     return sum(number * unit for number, unit in parts)
 
 
-def format_duration(seconds: float) -> str:
-    """Seconds for people: ``42 s``, ``3 min 20 s``, ``1 h 5 min``."""
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        minutes, rest = divmod(whole, _MINUTE)
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    hours, rest = divmod(round(whole / _MINUTE), _MINUTE)
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
+def format_seconds(seconds: float) -> str:
+    """Time for people: ``0.4 s``, ``35 s``, ``3.5 min``, ``1.2 h``; ``parse_duration`` reads it."""
+    if seconds >= _HOUR:
+        return f"{seconds / _HOUR:.1f} h"
+    if seconds >= 2 * _MINUTE:
+        return f"{seconds / _MINUTE:.1f} min"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

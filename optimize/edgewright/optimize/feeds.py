@@ -1,7 +1,7 @@
 """Pictures as a graph takes them, to be walked as often as a step needs.
 
-Tensors are kept in memory only up to ``KEPT_BYTES``; beyond that the pictures are read again for every walk, so that
-memory does not grow with their number.
+Tensors are kept in memory only up to ``KEPT_BYTES``, and of many small pictures up to ``KEPT_OF_MANY``; beyond that the
+pictures are read again for every walk, so that memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from edgewright.optimize.data.samples import Sample
     from edgewright.optimize.types import Feeds, FeedSource, OnStep
 
-__all__ = ["KEPT_BYTES", "PictureFeeds", "counted", "evenly"]
+__all__ = ["KEPT_BYTES", "KEPT_OF_MANY", "PictureFeeds", "counted", "evenly"]
 
 KEPT_BYTES = 64 * 2**20
 """About what fifty pictures of 300 x 300 take, so that two thousand take no more."""
+KEPT_OF_MANY = 8 * 2**20
+"""Of more than ``_FEW`` pictures: two thousand small ones must not take much more than fifty either."""
+_FEW = 64
 
 
 class PictureFeeds:
@@ -33,6 +36,7 @@ class PictureFeeds:
         preprocess: Preprocess,
         tensor: TensorSpec,
         keep_bytes: int = KEPT_BYTES,
+        keep_of_many: int = KEPT_OF_MANY,
     ) -> None:
         """Reads nothing yet.
 
@@ -41,8 +45,9 @@ class PictureFeeds:
             preprocess: How a picture becomes an input.
             tensor: The input.
             keep_bytes: Tensors are kept up to this size together.
+            keep_of_many: The same where they are more than a few.
         """
-        self._pictures, self._keep_bytes = pictures, keep_bytes
+        self._pictures, self._limits = pictures, (keep_bytes, min(keep_bytes, keep_of_many))
         self._preprocessor, self._name = Preprocessor(preprocess, tensor), tensor.name
         self._kept: list[Feeds] | None = None
 
@@ -58,7 +63,7 @@ class PictureFeeds:
             held += feeds[self._name].nbytes
             if kept is not None:
                 kept.append(feeds)
-                kept = kept if held <= self._keep_bytes else None
+                kept = kept if held <= self._limits[len(kept) > _FEW] else None
             yield feeds
         self._kept = kept
 

@@ -52,7 +52,7 @@ class Outcome:
         method: How the ranges of the integer forms were set.
         recipe: The settings that make the result again.
         notes: What the user should know, in order.
-        foreign: Whether the board is of another architecture than this machine's.
+        foreign: Whether the board has another kind of processor than this machine.
     """
 
     candidate: Candidate
@@ -103,7 +103,8 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
         recipe = {"recipe.toml": recipe_text(outcome.recipe).encode()}
         with staged_report(report, request.report_folder, beside=recipe) as files:
             written = write_bundle(request.output, manifest, payload)
-    return OptimizeResult(request.output, written, judgement.verdict, report.data, files)
+    beside = tuple(request.report_folder / name for name in recipe)
+    return OptimizeResult(request.output, written, judgement.verdict, report.data, (*files, *beside))
 
 
 def provenance_of(request: OptimizeRequest, source: FloatModel, verdict: str) -> Provenance:

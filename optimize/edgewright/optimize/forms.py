@@ -8,7 +8,8 @@ from edgewright.bundle.errors import EdgewrightError
 from edgewright.bundle.manifest import Precision
 from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.chain.effort import FORMS
-from edgewright.optimize.chain.mixed import agreement_of
+from edgewright.optimize.chain.goal import agreement_of
+from edgewright.optimize.chain.mixed import OUT_OF_TIME
 from edgewright.optimize.errors import OptimizeError, SpecError
 from edgewright.optimize.evaluate.quality import FLOAT, INT8
 from edgewright.optimize.quantization.writer import QuantizedGraph
@@ -50,7 +51,7 @@ def float_form(prepared: bytes) -> ModelForm:
 
 
 def make_forms(
-    best: State, chain: Chain, bench: Workbench, source: FloatModel
+    best: State, chain: Chain, bench: Workbench, source: FloatModel, wanted: str | None = None
 ) -> tuple[tuple[ModelForm, ...], tuple[str, ...]]:
     """The static INT8 form and the further ones that a chain asks for.
 
@@ -59,9 +60,10 @@ def make_forms(
         chain: Its ``forms`` are made.
         bench: What steps work with.
         source: The float model.
+        wanted: The form to ship, which is made however late it is; None chooses.
 
     Returns:
-        The forms, static INT8 first, and notes on those that cannot be made of this model.
+        The forms, static INT8 first, and notes on those that cannot be made of this model, or not in time.
     """
     static = ModelForm(INT8, best.graph.model, Precision.INT8, best.graph.engine, best.graph.notes)
     makers: dict[str, Callable[[], ModelForm]] = {
@@ -72,6 +74,9 @@ def make_forms(
     }
     forms, notes = [static], list[str]()
     for name in chain.forms:
+        if bench.deadline.passed and not chain.forced and name != wanted:
+            notes.append(f"{_no_form(name)}{OUT_OF_TIME}")
+            continue
         with bench.progress.stage(f"make the {name} form"):
             made = _made(makers[name])
         if isinstance(made, ModelForm):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgewright.bundle.manifest import ClassifyDecode
 from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.contract import Contract, Figures, Measured, Verdict, judge
 from edgewright.optimize.data.plan import agreement_samples
 from edgewright.optimize.data.samples import fetch
+from edgewright.optimize.doubts import doubts_of, quality_notes, selection_notes, speed_notes
 from edgewright.optimize.errors import DataError
 from edgewright.optimize.evaluate.observe import Observation, SessionPair, observe, open_pair
 from edgewright.optimize.evaluate.quality import FLOAT, INT8, Quality, agreement_quality, labelled_quality
 from edgewright.optimize.speed import measure_speed, speedup_of
-from edgewright.runtime.bench import FRAMES_PER_BLOCK, MIN_PAIRS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from edgewright.bundle.manifest import Manifest
     from edgewright.optimize.data.labels import LabelledFrame
     from edgewright.optimize.data.plan import DataPlan
     from edgewright.optimize.data.samples import Sample
@@ -37,7 +40,9 @@ __all__ = [
 ]
 
 _TIMED_PICTURES = 8
-_SHOWN_PICTURES = 4
+_WORST_PICTURES = 6
+_TYPICAL_PICTURES = 2
+_LEAST_PICTURES = 4
 _GOLDEN_PICTURES = 3
 
 
@@ -52,7 +57,7 @@ class JudgeSettings:
         variant: The variant that is judged, against ``float``.
         float_shipped: The speed gate closed: the float model goes into the bundle, and the contract is about that.
         gate: Whether a variant that turns out slower than float gives its place to the float model.
-        foreign: The board is of another architecture: times taken here say nothing of the contract's speed.
+        foreign: The board has another kind of processor: times taken here say nothing of the contract's speed.
     """
 
     contract: Contract
@@ -119,18 +124,21 @@ class Judgement:
     slower: bool = False
 
 
-def check_contract(contract: Contract, *, labelled: bool) -> None:
+def check_contract(contract: Contract, *, labelled: bool, recorded: bool = False) -> None:
     """Refuses promises that nothing could be measured for, before any work is done.
 
     Args:
         contract: The promises.
         labelled: Whether there are labels.
+        recorded: The figures of a bundle are judged again, to which no labels can be given any more.
 
     Raises:
         DataError: A promise about accuracy without labels.
     """
     if contract.max_drop is not None and not labelled:
-        msg = "--max-drop is about accuracy and needs --labels; without labels promise --min-agreement"
+        what = "--max-drop is about accuracy and needs --labels; without labels promise --min-agreement"
+        msg = "this bundle was made without labels, so its report holds no accuracy and --max-drop cannot be judged: "
+        msg = f"{msg}make it again with edgewright optimize --labels, or judge --min-agreement" if recorded else what
         raise DataError(msg)
 
 
@@ -154,13 +162,15 @@ def judge_candidate(
     with open_bundle(draft) as bundle:
         pair = open_pair(bundle, FLOAT, settings.variant, settings.timing.threads)
         size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, FLOAT))
-    labelled_seen, labelled = _judge_labelled(plan, pair, settings.metric, progress, notes.append)
+        task = _Task(settings.metric, _classes(bundle.manifest))
+    labelled_seen, labelled = _judge_labelled(plan, pair, task, progress, notes.append)
     seen = _observe_agreement(plan, used, pair, progress, notes.append) or labelled_seen
     if seen is None:
         msg = "there are no pictures to judge on"
         raise DataError(msg)
     notes += plan.oddities()
     agreement = agreement_quality(seen, pair.score_threshold)
+    notes += [*quality_notes(labelled, agreement), *selection_notes(len(used.selected))]
     if agreement.headline is None:
         notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
     chosen = _choose_pictures(plan, seen, agreement)
@@ -174,6 +184,7 @@ def judge_candidate(
         agreement=agreement.headline,
         speedup=None if settings.foreign else speedup_of(bench, settings.variant),
         size=Measured.exact(size),
+        doubts=doubts_of(None if labelled is None else labelled.doubt, foreign=settings.foreign),
     )
     final = bench.ratio(settings.variant)
     slower = settings.gate and final is not None and final.resolved and final.value < 1.0
@@ -183,7 +194,7 @@ def judge_candidate(
     golden = tuple(picture.sample for picture in chosen.timed[:_GOLDEN_PICTURES])
     labelled = None if labelled is None else _named(labelled, settings.variant)
     agreement = _named(agreement, settings.variant)
-    notes += _bench_notes(bench)
+    notes += speed_notes(bench, foreign=settings.foreign)
     return Judgement(verdict, labelled, agreement, seen, bench, chosen.shown, golden, tuple(notes), slower)
 
 
@@ -198,6 +209,22 @@ def unchanged_figures(size: int, *, labelled: bool) -> Figures:
     return Figures(drop, Measured.exact(100.0), Measured.exact(1.0), Measured.exact(size))
 
 
+@dataclass(frozen=True)
+class _Task:
+    """Which AP a drop is about, and how many classes a classifier tells apart."""
+
+    metric: str
+    classes: int | None
+
+
+def _classes(manifest: Manifest) -> int | None:
+    decode = manifest.decode
+    if not isinstance(decode, ClassifyDecode):
+        return None
+    scores = [spec for spec in manifest.variant(FLOAT).outputs if spec.name == decode.scores]
+    return math.prod(scores[0].shape) if scores else len(manifest.labels) or None
+
+
 def _named(quality: Quality, variant: str) -> Quality:
     """The same with the candidate's figures under the name of its variant."""
     metrics = tuple(replace(row, variant=variant) if row.variant == INT8 else row for row in quality.metrics)
@@ -205,7 +232,7 @@ def _named(quality: Quality, variant: str) -> Quality:
 
 
 def _judge_labelled(
-    plan: DataPlan, pair: SessionPair, metric: str, progress: Progress, note: Callable[[str], None]
+    plan: DataPlan, pair: SessionPair, task: _Task, progress: Progress, note: Callable[[str], None]
 ) -> tuple[Observation | None, Quality | None]:
     if plan.labels is None or plan.images is None:
         return None, None
@@ -219,7 +246,7 @@ def _judge_labelled(
     with progress.stage("evaluate both models on the labelled pictures", len(plan.labels.frames)) as advance:
         source, spacing_s = plan.images.title, plan.images.spacing_s
         seen = observe(pictures(plan.labelled(note)), pair, advance, source=source, spacing_s=spacing_s)
-        return seen, labelled_quality(seen, truth, metric, pair.score_threshold)
+        return seen, labelled_quality(seen, truth, task.metric, pair.score_threshold, task.classes)
 
 
 def _observe_agreement(
@@ -246,9 +273,10 @@ class _Chosen:
 def _choose_pictures(plan: DataPlan, seen: Observation, quality: Quality) -> _Chosen:
     """The worst disagreements and some evenly spread pictures to show; evenly spread ones to time and to keep."""
     count = len(seen.seen)
-    worst = sorted(range(count), key=lambda k: -quality.disagreement[k])
-    worst = [k for k in worst if quality.disagreement[k] > 0][: _SHOWN_PICTURES // 2]
-    typical = [k for k in _spread(count, _SHOWN_PICTURES) if k not in worst][: _SHOWN_PICTURES - len(worst)]
+    ranked = sorted(range(count), key=lambda k: quality.disagreement[k], reverse=True)
+    worst = [k for k in ranked if any(quality.disagreement[k])][:_WORST_PICTURES]
+    others = [k for k in range(count) if k not in worst]
+    typical = [others[k] for k in _spread(len(others), max(_TYPICAL_PICTURES, _LEAST_PICTURES - len(worst)))]
     timed = _spread(count, _TIMED_PICTURES)
     source = plan.agreement or plan.images
     if source is None:
@@ -266,26 +294,3 @@ def _spread(count: int, wanted: int) -> list[int]:
     wanted = min(count, wanted)
     # The middle of each stretch: the first and the last frame of a clip are often odd.
     return sorted({int((2 * k + 1) * count / (2 * wanted)) for k in range(wanted)})
-
-
-def _bench_notes(bench: BenchReport) -> tuple[str, ...]:
-    notes = []
-    for ratio in bench.ratios:
-        if ratio.pairs < MIN_PAIRS:
-            notes.append(
-                f"speed of {ratio.variant} against {ratio.baseline} rests on {ratio.pairs} pairs of timing blocks, too few "
-                f"to know the spread; time with --runs {MIN_PAIRS * FRAMES_PER_BLOCK} or more"
-            )
-        elif not ratio.resolved:
-            notes.append(
-                f"speed of {ratio.variant} against {ratio.baseline} is not resolved: the ratio {ratio.value:.2f} lies "
-                f"within [{ratio.low:.2f}, {ratio.high:.2f}], noise is larger than the effect; time on a quieter machine"
-            )
-        elif ratio.value < 1:
-            notes.append(f"{ratio.variant} is slower than {ratio.baseline} on this machine ({ratio.value:.2f}x)")
-    busy = bench.conditions.load_before
-    if busy is not None and busy > bench.conditions.machine.cores:
-        notes.append(
-            f"the machine was busy (load {busy:.1f} on {bench.conditions.machine.cores} cores); times are pessimistic"
-        )
-    return tuple(notes)

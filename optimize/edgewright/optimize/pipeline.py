@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Any
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import Candidate
 from edgewright.optimize.chain.effort import FORMS, chain_for
-from edgewright.optimize.chain.mixed import sqnr_rows
+from edgewright.optimize.chain.mixed import OUT_OF_TIME, sqnr_rows
 from edgewright.optimize.chain.neural import run_neural_compressor
 from edgewright.optimize.chain.nodes import check_nodes
-from edgewright.optimize.chain.planning import plan_run
+from edgewright.optimize.chain.planning import Outlook, plan_run
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
-from edgewright.optimize.data.plan import open_plan
+from edgewright.optimize.data.plan import check_sources, open_plan
 from edgewright.optimize.data.samples import open_samples
+from edgewright.optimize.durations import format_seconds
 from edgewright.optimize.errors import OptimizeError
 from edgewright.optimize.finish import Outcome, finish, provenance_of
 from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
@@ -42,7 +43,6 @@ from edgewright.optimize.judge import JudgeSettings, check_contract, judge_candi
 from edgewright.optimize.outputs import check_outputs, room_for_temporary_files
 from edgewright.optimize.preparation import prepare_source
 from edgewright.optimize.progress import Progress, SilentProgress
-from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.recipe import recipe_text, reproduced_by
 from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
@@ -50,8 +50,14 @@ from edgewright.optimize.roles import Roles, open_roles
 from edgewright.optimize.shipping import choose_form, too_slow
 from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
-from edgewright.optimize.steps.plan import format_seconds
-from edgewright.optimize.target import choose_target, predict_boards
+from edgewright.optimize.target import (
+    EMULATED_PICTURES,
+    choose_target,
+    emulated_boards,
+    likely_scheme,
+    predict_boards,
+    schemes_to_emulate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,6 +103,7 @@ def plan_optimize(request: OptimizeRequest, progress: Progress | None = None) ->
     Raises:
         As ``run_optimize``, as far as it can be known beforehand.
     """
+    check_outputs(request.output, request.report_folder)
     check_contract(request.contract, labelled=request.data.labels is not None)
     with room_for_temporary_files(), _step_folder(request) as folder:
         return _Optimization(request, progress or SilentProgress(), folder).plan()
@@ -148,21 +155,22 @@ class _Optimization:
         return self._search.chain or chain_for(self._search.effort)
 
     def plan(self) -> Plan:
-        check_wanted(self._search.ship, self._chain.forms)
+        self._check()
         loaded = self._load()
-        return self._planned(loaded, self._roles(loaded))
+        roles = self._roles(loaded)
+        return self._planned(self._workbench(loaded, roles), loaded, roles)
 
     def run(self) -> OptimizeResult:
         request, progress = self._request, self._progress
-        check_wanted(self._search.ship, self._chain.forms)
+        self._check()
         loaded = self._load()
         roles = self._roles(loaded)
         bench = self._workbench(loaded, roles)
-        target = choose_target(self._search.profile, bench, self._chain)
+        self._announce(bench, loaded, roles)
+        target = choose_target(self._search.profile, bench, self._chain, self._search.keep_float)
         bench.scheme = target.scheme
-        self._announce(loaded, roles)
         chained = self._run_engine(bench, loaded)
-        made, notes = make_forms(chained.best, self._chain, bench, loaded.source)
+        made, notes = make_forms(chained.best, self._chain, bench, loaded.source, self._search.ship)
         refuse_unmade(self._search.ship, notes)
         name = request.name or loaded.source.spec.name
         candidate = Candidate(loaded.source, (float_form(loaded.prepared), *made), name, request.version)
@@ -201,6 +209,12 @@ class _Optimization:
             result = finish(request, draft, outcome, progress)
         return dataclasses.replace(result, explanations=self._cache.finish(str(request.output.absolute())))
 
+    def _check(self) -> None:
+        """What can be refused before the model is loaded, which may take a while."""
+        check_wanted(self._search.ship, self._chain.forms)
+        likely_scheme(self._search.profile)
+        check_sources(self._request.data)
+
     def _run_engine(self, bench: Workbench, loaded: _Loaded) -> ChainResult:
         if self._search.engine is Engine.NEURAL_COMPRESSOR:
             return run_neural_compressor(bench, self._chain, self._request, loaded.source)
@@ -214,8 +228,7 @@ class _Optimization:
         if sensitivity is None and not self._chain.brief:
             tensors = self._if_it_can(lambda: sqnr_rows(bench, best))
             sensitivity = {"regions": [], "tensors": tensors} if tensors else None
-        quiet = self._chain.brief and self._search.profile is None
-        boards = [] if quiet else self._if_it_can(lambda: predict_boards(best.graph, bench, self._search.profile))
+        boards = [] if self._quiet else self._if_it_can(lambda: predict_boards(best.graph, bench, self._search.profile))
         return Story(
             trials=[trial.values() for trial in chained.trials],
             forms=[row.values() for row in found.rows],
@@ -237,6 +250,9 @@ class _Optimization:
 
     def _if_it_can(self, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Rows that only the report wants: a run that is measured and judged does not end for want of them."""
+        if self._deadline.passed:
+            self._progress.note(f"a table was left out of the report: {OUT_OF_TIME}")
+            return []
         try:
             return compute()
         except OptimizeError as error:
@@ -249,21 +265,38 @@ class _Optimization:
             float_model=loaded.prepared,
             calibration=roles.calibration,
             selection=roles.selection,
-            scheme=Scheme(),
+            scheme=likely_scheme(self._search.profile),
             threads=self._request.timing.threads,
             cache=self._cache,
             deadline=self._deadline,
             progress=self._progress,
         )
 
-    def _planned(self, loaded: _Loaded, roles: Roles) -> Plan:
+    @property
+    def _quiet(self) -> bool:
+        """Whether nothing is said of other boards."""
+        return self._chain.brief and self._search.profile is None
+
+    def _planned(self, bench: Workbench, loaded: _Loaded, roles: Roles) -> Plan:
         feeds = next(roles.calibration.feeds())
         probe = probe_model(loaded.prepared, feeds, self._request.timing.threads)
         self._cache.unit_seconds = probe.inference_seconds
-        return plan_run(self._chain, loaded.prepared, roles, self._request.timing, probe=probe, cache=self._cache)
+        contract, profile = self._request.contract, self._search.profile
+        outlook = Outlook(
+            chain=self._chain,
+            promises=contract.min_agreement is not None or contract.max_drop is not None,
+            tuner=self._search.engine is Engine.NEURAL_COMPRESSOR,
+            torch_flow=loaded.source.module is not None,
+            schemes=schemes_to_emulate(profile),
+            boards=0 if self._quiet else len(emulated_boards(profile)),
+            emulated=min(EMULATED_PICTURES, roles.selection.count),
+            judged=roles.plan.judged,
+            timing=self._request.timing,
+        )
+        return plan_run(bench, outlook, probe)
 
-    def _announce(self, loaded: _Loaded, roles: Roles) -> None:
-        plan = self._planned(loaded, roles)
+    def _announce(self, bench: Workbench, loaded: _Loaded, roles: Roles) -> None:
+        plan = self._planned(bench, loaded, roles)
         effort = "the passes named by hand" if self._search.chain is not None else f"effort {self._search.effort.value}"
         self._progress.note(f"{effort}: {len(plan.steps)} steps, about {format_seconds(plan.seconds)} here")
 

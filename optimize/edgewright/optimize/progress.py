@@ -1,6 +1,7 @@
 """Telling people how far the work is: bars with an ETA on a terminal, plain lines elsewhere, nothing for machines.
 
-All of it goes to standard error, so that standard output stays for results.
+All of it goes to standard error, so that standard output stays for results. Notes may hold names out of a model's file,
+and are made safe for terminals here.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
+
+from edgewright.optimize.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +100,7 @@ class PlainProgress:
         self._say(f"    note: {text}")
 
     def _say(self, line: str) -> None:
-        self._stream.write(line + "\n")
+        self._stream.write(plain(line) + "\n")
         self._stream.flush()
 
 
@@ -142,7 +145,7 @@ class RichProgress:
         """See ``Progress``."""
         from rich.markup import escape
 
-        task = self._bars.add_task("  " * self._depth + escape(title), total=total)
+        task = self._bars.add_task("  " * self._depth + escape(plain(title)), total=total)
         reached = 0
 
         def advance(done: int, of: int | None = None, /) -> None:
@@ -162,7 +165,7 @@ class RichProgress:
         """See ``Progress``."""
         from rich.markup import escape
 
-        self._console.print(f"  [dim]note: {escape(text)}[/dim]", highlight=False)
+        self._console.print(f"  [dim]note: {escape(plain(text))}[/dim]", highlight=False)
 
 
 @contextlib.contextmanager

@@ -107,7 +107,7 @@ class OptimizeResult:
         manifest: Its description.
         verdict: What became of the contract; ``verdict.status.exit_code`` is the command's.
         report: The report as JSON values.
-        report_files: The files written for people, HTML first.
+        report_files: The files of the report, HTML first, and the recipe last.
         explanations: For each step, why it ran again or that it was known.
     """
 

@@ -11,7 +11,7 @@ from edgewright.optimize.chain.workbench import PictureSet
 from edgewright.optimize.data.manifest import manifest_of
 from edgewright.optimize.data.plan import calibration_samples, selection_samples
 from edgewright.optimize.evaluate.intervals import block_of
-from edgewright.optimize.feeds import KEPT_BYTES, PictureFeeds
+from edgewright.optimize.feeds import KEPT_BYTES, KEPT_OF_MANY, PictureFeeds
 from edgewright.optimize.judge import UsedPictures
 from edgewright.optimize.steps import input_of
 from edgewright.optimize.steps.key import json_text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Roles", "open_roles"]
 
 _FEW_PICTURES = 8
-_SELECTION_BYTES = 256 * 2**20
+_SELECTION_LIMITS = (256 * 2**20, 256 * 2**20)  # bytes of pictures kept: every candidate is run over them
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Roles:
     def selection_for(self, tensor: TensorSpec) -> PictureFeeds:
         """The selection pictures as another input tensor takes them, in the same order."""
         walk = partial(_selection, self.plan, _digests(self.calibrated))
-        return PictureFeeds(walk, self.source.spec.preprocess, tensor, _SELECTION_BYTES)
+        return PictureFeeds(walk, self.source.spec.preprocess, tensor, *_SELECTION_LIMITS)
 
 
 def open_roles(plan: DataPlan, source: FloatModel, progress: Progress) -> Roles:
@@ -90,9 +90,8 @@ def open_roles(plan: DataPlan, source: FloatModel, progress: Progress) -> Roles:
     calibration = _set(partial(_calibration, plan), source, calibrated, block=_block(indices, plan.calibration))
     with progress.stage("read the selection pictures", plan.selection.estimate()) as advance:
         selected, indices = _walk(selection_samples(plan, notes.append, known), plan.selection, advance)
-    # Every candidate is run over the selection pictures, so more of them are kept.
     block = _block(indices, plan.selection)
-    selection = _set(partial(_selection, plan, known), source, selected, block=block, keep_bytes=_SELECTION_BYTES)
+    selection = _set(partial(_selection, plan, known), source, selected, block=block, limits=_SELECTION_LIMITS)
     if calibrated.count < _FEW_PICTURES:
         notes.append(f"only {calibrated.count} calibration pictures; 20 to 50 that look like the real scene do better")
     return Roles(calibration, selection, calibrated, selected, tuple(notes), source, plan)
@@ -115,9 +114,9 @@ def _set(
     manifest: SampleManifest,
     *,
     block: int,
-    keep_bytes: int = KEPT_BYTES,
+    limits: tuple[int, int] = (KEPT_BYTES, KEPT_OF_MANY),
 ) -> PictureSet:
-    feeds = PictureFeeds(pictures, source.spec.preprocess, source.inputs[0], keep_bytes)
+    feeds = PictureFeeds(pictures, source.spec.preprocess, source.inputs[0], *limits)
     # The same pictures prepared otherwise are other inputs.
     how = json_text({"preprocess": asdict(source.spec.preprocess), "input": asdict(source.inputs[0])}, "preprocessing")
     key = input_of(f"{manifest.digest} {how}".encode(), manifest.source)

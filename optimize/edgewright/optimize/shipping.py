@@ -7,8 +7,8 @@ Every form was measured on the selection pictures, and timed briefly against the
 3. A form that is less faithful than the static INT8 one beyond noise comes behind it.
 4. The faster one wins; within ``SAME_SPEED`` the more faithful one.
 
-When no form is left, the float model itself is shipped, and the report says so. For a board of another architecture the
-clock of this machine says nothing: no gate, and static INT8 goes. A form wanted by name (``--ship``) goes whatever was
+When no form is left, the float model itself is shipped, and the report says so. For a board with another kind of
+processor the clock of this machine says nothing: no gate, and static INT8 goes. A form wanted by name (``--ship``) goes whatever was
 measured. What is chosen here is judged afterwards on pictures of its own.
 """
 
@@ -23,12 +23,16 @@ from edgewright.optimize.evaluate.quality import FLOAT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgewright.device_profiles.profile import DeviceProfile
     from edgewright.optimize.contract import Contract, Measured
+    from edgewright.runtime.machine import Machine
 
-__all__ = ["SAME_SPEED", "Choice", "FormFigures", "choose_form", "too_slow"]
+__all__ = ["SAME_SPEED", "Choice", "FormFigures", "another_kind", "choose_form", "too_slow"]
 
 SAME_SPEED = 1.03
 """Two forms whose times differ by less than this factor count as equally fast."""
+# Any one of them makes INT8 fast and exact; without one, integers cost several instructions a product.
+_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def choose_form(
         rows: The forms beside the float one; the first is the static INT8 one.
         contract: What was promised.
         wanted: Name of the form to ship; None chooses.
-        foreign: The model is for a board of another architecture.
+        foreign: The model is for a board with another kind of processor, see ``another_kind``.
 
     Raises:
         SpecError: The form wanted is not there, or cannot be run here.
@@ -124,6 +128,25 @@ def choose_form(
     elif not contract.empty:
         reasons.append("keeps every promise that these figures can tell of")
     return Choice(winner.name, winner.name, f"{winner.name}: {', '.join(reasons)}")
+
+
+def another_kind(profile: DeviceProfile, machine: Machine) -> bool:
+    """Whether a board's processor is of another kind than a machine's, so that times taken there say nothing of it.
+
+    It is when the architectures differ, when only one of the two multiplies 8-bit integers in one instruction, or when
+    the machine lacks a further instruction set that the board has. What the profile or the machine does not tell is not
+    held against it.
+
+    Args:
+        profile: Of the board.
+        machine: Where times are taken.
+    """
+    if profile.architecture is not None and profile.architecture.value != machine.architecture:
+        return True
+    if profile.instructions is None or not machine.instructions:
+        return False
+    wanted, there = set(profile.instructions.value), set(machine.instructions)
+    return bool(wanted & _DOT_PRODUCTS) != bool(there & _DOT_PRODUCTS) or bool(wanted - _DOT_PRODUCTS - there)
 
 
 def too_slow(choice: Choice) -> Choice:

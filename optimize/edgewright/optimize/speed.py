@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.manifest import Latency
 from edgewright.optimize.contract import Measured
 from edgewright.optimize.errors import JudgeError
-from edgewright.runtime.bench import BenchError, BenchReport, BenchSettings, time_variants
+from edgewright.runtime.bench import FRAMES_PER_BLOCK, MIN_PAIRS, BenchError, BenchReport, BenchSettings, time_variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,4 +71,5 @@ def speedup_of(report: BenchReport, variant: str) -> Measured | None:
     if ratio is None:
         return None
     frames = next(row.frames for row in report.variants if row.variant == variant)
-    return Measured(ratio.value, ratio.low, ratio.high, frames)
+    enough = MIN_PAIRS * FRAMES_PER_BLOCK if ratio.pairs < MIN_PAIRS else None
+    return Measured(ratio.value, ratio.low, ratio.high, frames, enough)

@@ -6,7 +6,6 @@ pictures and told in the report, whichever board the model is for.
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,10 @@ from edgewright.device_profiles.profile import list_profiles, load_profile
 from edgewright.optimize.feeds import counted, evenly
 from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.selection import FidelityJudge
-from edgewright.optimize.targets.advise import advise
+from edgewright.optimize.shipping import another_kind
+from edgewright.optimize.targets.advise import advise, candidate_schemes, preferred_scheme
 from edgewright.optimize.targets.predict import predict
+from edgewright.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
     from edgewright.device_profiles.profile import DeviceProfile
@@ -24,9 +25,18 @@ if TYPE_CHECKING:
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.types import FeedSource
 
-__all__ = ["Target", "choose_target", "predict_boards"]
+__all__ = [
+    "EMULATED_PICTURES",
+    "Target",
+    "choose_target",
+    "emulated_boards",
+    "likely_scheme",
+    "predict_boards",
+    "schemes_to_emulate",
+]
 
-_PICTURES = 12
+EMULATED_PICTURES = 12
+"""Emulation is slow: at most so many selection pictures are used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +55,18 @@ class Target:
 
     @property
     def foreign(self) -> bool:
-        """Whether the board's architecture is another than this machine's, so that times taken here say nothing."""
-        wanted = None if self.profile is None else self.profile.architecture
-        return wanted is not None and wanted.value != platform.machine()
+        """Whether the board's processor is of another kind than this machine's, so that times taken here say nothing."""
+        return self.profile is not None and another_kind(self.profile, describe_machine())
 
 
-def choose_target(name: str | None, bench: Workbench, chain: Chain) -> Target:
+def choose_target(name: str | None, bench: Workbench, chain: Chain, keep_float: frozenset[str] = frozenset()) -> Target:
     """Chooses the integers for a board.
 
     Args:
         name: Of its profile; None for this machine.
         bench: What steps work with.
         chain: Its rounding passes are what a candidate would get.
+        keep_float: Nodes that stay in float whatever is tried.
 
     Raises:
         ProfileError: There is no such profile.
@@ -68,15 +78,33 @@ def choose_target(name: str | None, bench: Workbench, chain: Chain) -> Target:
 
     def make(scheme: Scheme) -> QuantizedGraph:
         ranges = bench.calibrate(bench.float_model, chain.ranges).ranges[chain.ranges[-1]]
-        graph = bench.quantize(bench.float_model, ranges, scheme=scheme)
+        graph = bench.quantize(bench.float_model, ranges, keep_float, scheme)
         for rounding in chain.rounding:
             graph = bench.round(rounding, graph, bench.float_model, scheme)
         return graph
 
     judge = _few(bench)
     with bench.progress.stage(f"find the integers that suit {name}, by emulating its sums"):
-        advice = advise(profile, make, _feeds(bench), judge.losses_of)
+        advice = advise(profile, make, _feeds(bench), judge.losses_of, stop=lambda: bench.deadline.passed)
     return Target(profile, advice.scheme, advice.reasons)
+
+
+def likely_scheme(name: str | None) -> Scheme:
+    """The integers that a board gets unless emulation says otherwise.
+
+    Args:
+        name: Of its profile; None for this machine.
+
+    Raises:
+        ProfileError: There is no such profile.
+    """
+    return Scheme() if name is None else preferred_scheme(load_profile(name))
+
+
+def schemes_to_emulate(name: str | None) -> int:
+    """How many schemes ``choose_target`` would emulate at most."""
+    profile = None if name is None else load_profile(name)
+    return len(candidate_schemes(profile)) if profile is not None and profile.saturates else 0
 
 
 def predict_boards(graph: QuantizedGraph, bench: Workbench, first: str | None) -> list[dict[str, Any]]:
@@ -90,11 +118,16 @@ def predict_boards(graph: QuantizedGraph, bench: Workbench, first: str | None) -
     Returns:
         A row for each board whose sums can saturate, and for ``first``.
     """
-    names = [name for name in list_profiles() if name == first or load_profile(name).saturates]
+    names = emulated_boards(first)
     judge = _few(bench)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names:
-        pictures = min(_PICTURES, bench.selection.count)
+        if bench.deadline.passed:
+            bench.progress.note(
+                f"not emulated for the report, as the time budget was spent: {', '.join(names[len(rows) :])}"
+            )
+            break
+        pictures = min(EMULATED_PICTURES, bench.selection.count)
         with bench.progress.stage(f"emulate the sums of {name}", pictures) as advance:
             feeds = counted(_feeds(bench), advance)
             seen = predict(graph, feeds, load_profile(name), judge.losses_of, bench.threads)
@@ -113,9 +146,17 @@ def predict_boards(graph: QuantizedGraph, bench: Workbench, first: str | None) -
     return rows
 
 
+def emulated_boards(first: str | None) -> list[str]:
+    """Names of the profiles that ``predict_boards`` has rows for.
+
+    Args:
+        first: The board a model is for, None for this machine.
+    """
+    return [name for name in list_profiles() if name == first or load_profile(name).saturates]
+
+
 def _feeds(bench: Workbench) -> FeedSource:
-    """A few pictures: emulation is slow."""
-    return evenly(bench.selection.feeds, bench.selection.count, _PICTURES)
+    return evenly(bench.selection.feeds, bench.selection.count, EMULATED_PICTURES)
 
 
 def _few(bench: Workbench) -> FidelityJudge:

@@ -35,9 +35,15 @@ same and carries the verdict. The report's folder holds a recipe.toml that makes
 """
 
 
+_MODEL = (
+    "an .onnx file, package.module:factory or a .pt2 file of PyTorch, a .keras file, a SavedModel's folder, a TensorFlow "
+    "frozen graph .pb, or a float .tflite file"
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments; defaults live in one table, for a recipe may set them too."""
-    parser.add_argument("model", nargs="?", help="an .onnx file, or package.module:factory for PyTorch")
+    parser.add_argument("model", nargs="?", help=_MODEL)
     parser.add_argument("-o", "--output", metavar="OUT.edge", help="the bundle to write")
     parser.add_argument("--recipe", type=Path, metavar="FILE.toml", help="flags from a file; those given here win")
     _add_model(parser.add_argument_group("model"))
@@ -54,8 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", metavar="FILE", help="given to the factory")
-    group.add_argument("--spec", metavar="FILE.toml", help="how an .onnx detector is fed and read")
-    group.add_argument("--task", choices=["classify"], help="the .onnx file is a plain classifier")
+    group.add_argument("--graph-inputs", metavar="NODE:0", help="frozen graph: the tensor that takes the picture")
+    group.add_argument("--graph-outputs", metavar="NODE:0,...", help="frozen graph: the tensors to read")
+    group.add_argument("--spec", metavar="FILE.toml", help="how the file of a detector is fed and read")
+    group.add_argument("--task", choices=["classify"], help="the file is a plain classifier")
     group.add_argument("--class-names", metavar="FILE", help="classifier: names, one a line")
     group.add_argument("--size", metavar="WxH", help="classifier: input size, if the file leaves it open")
     group.add_argument("--resize", choices=["stretch", "letterbox", "crop"], help="classifier: default crop")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.optimize.request import EngineChoice, OptimizeRequest
+    from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.spec import ClassifierOptions, ModelSpec
 
 __all__ = ["RECIPE_KEYS", "build_request", "merge_values"]
@@ -24,6 +25,8 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "model": str,
     "output": str,
     "weights": str,
+    "graph_inputs": (str, list),
+    "graph_outputs": (str, list),
     "spec": str,
     "task": str,
     "class_names": str,
@@ -146,10 +149,19 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         keep_float=bool(values.get("keep_float")),
         name=values.get("name"),
         version=values["version"],
+        **_graph(values),
         report=_path(values.get("report")),
         recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
         typed=recipe_values(values),
     )
+
+
+def _graph(values: Mapping[str, Any]) -> dict[str, GraphNames]:
+    """Where a frozen graph is cut; nothing for every other model."""
+    from edgewright.optimize.sources.tf.names import GraphNames
+
+    names = GraphNames(_names(values, "graph_inputs") or (), _names(values, "graph_outputs") or ())
+    return {"graph": names} if names else {}
 
 
 def _search(values: Mapping[str, Any]) -> EngineChoice:

@@ -90,7 +90,7 @@ def _judge(args: argparse.Namespace, contract: Contract, data: Mapping[str, Any]
     if args.output or args.html or args.md:
         msg = "promises judge the recorded figures and write nothing; leave out -o, --html and --md"
         raise SpecError(msg)
-    check_contract(contract, labelled=data.get("labelled") is not None)
+    check_contract(contract, labelled=data.get("labelled") is not None, recorded=True)
     verdict = rejudge(data, contract)
     if args.json:
         print(json.dumps({"bundle": str(args.bundle), "verdict": verdict_values(verdict)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "support"))
 
@@ -12,12 +12,16 @@ import numpy as np
 from calibration_graphs import graph_of
 from onnx import helper
 
+from edgewright.bundle.manifest import ColorOrder, Preprocess, ResizeMode, TensorSpec
 from edgewright.optimize.calibration import RangeChoice, calibrate
+from edgewright.optimize.data.samples import Sample
+from edgewright.optimize.feeds import KEPT_BYTES, KEPT_OF_MANY, PictureFeeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SHAPE = [1, 8, 32, 32]
+SIDE = 32
+SHAPE = [1, 8, SIDE, SIDE]
 
 
 class Hoard:
@@ -32,10 +36,10 @@ class Hoard:
         self.kept.append(values["b"])
 
 
-def feeds(count: int) -> Iterator[dict[str, Any]]:
+def pictures(count: int) -> Iterator[Sample]:
     random = np.random.default_rng(0)
-    for _ in range(count):
-        yield {"x": random.standard_normal((1, 3, 32, 32), np.float32)}
+    for index in range(count):
+        yield Sample(index, f"noise {index}", random.integers(0, 256, (SIDE, SIDE, 3), np.uint8))
 
 
 def main() -> None:
@@ -53,7 +57,10 @@ def main() -> None:
     model = graph_of(nodes, {"x": [1, 3, 32, 32], **dict.fromkeys(("a", "b", "c", "out"), SHAPE)}, ["out"], **weights)
     count, choice = int(sys.argv[1]), RangeChoice.parse("entropy")
     hoards = [Hoard()] if "hoard" in sys.argv else []
-    calibrate(model, lambda: feeds(count), choices=[choice], observers=hoards).ranges()
+    preprocess = Preprocess(ResizeMode.STRETCH, SIDE, SIDE, ColorOrder.RGB, scale=2.0 / 255.0, mean=(1.0, 1.0, 1.0))
+    limits = (10**9, 10**9) if "keep" in sys.argv else (KEPT_BYTES, KEPT_OF_MANY)
+    feeds = PictureFeeds(lambda: pictures(count), preprocess, TensorSpec("x", (1, 3, SIDE, SIDE), "float32"), *limits)
+    calibrate(model, feeds, choices=[choice], observers=hoards).ranges()
     # Not getrusage: its figure begins with the peak of whoever started this process.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])

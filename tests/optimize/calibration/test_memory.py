@@ -19,5 +19,6 @@ def peak(pictures: int, *words: str) -> int:
 def test_two_thousand_pictures_take_no_more_than_fifty() -> None:
     few = peak(50)
     assert peak(2000) < 1.1 * few
-    # And the measurement would have seen it: an observer that keeps what it is shown.
+    # And the measurement would have seen it: an observer, or the reader of pictures, that keeps what it is shown.
     assert peak(2000, "hoard") > 1.2 * few
+    assert peak(2000, "keep") > 1.1 * few

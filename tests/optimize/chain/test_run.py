@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from head_models import HEADS
 from head_models import pictures as head_pictures
 
 from edgewright.bundle.manifest import ClassifyDecode
+from edgewright.optimize.chain import run as chain_run
 from edgewright.optimize.chain.effort import Chain, Effort, chain_for, parse_chain
-from edgewright.optimize.chain.mixed import agreement_of
+from edgewright.optimize.chain.goal import agreement_of
+from edgewright.optimize.chain.mixed import Wider
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.contract import Contract
 from edgewright.optimize.passes import prepare_graph
@@ -21,11 +24,14 @@ from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.quantization.writer import QuantizedGraph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
 
+    from edgewright.optimize.chain.mixed import MixedResult
     from edgewright.optimize.chain.run import ChainResult
     from edgewright.optimize.chain.workbench import Workbench
+    from edgewright.optimize.progress import Advance
 
 # A head that nothing is known of: what candidates lose is the noise of their outputs.
 RAW = dataclasses.replace(CLASSIFIER, decode=ClassifyDecode("out"))
@@ -201,3 +207,96 @@ def test_nodes_that_stay_in_float_do_so_through_all_passes(model: bytes, cache: 
     assert found.best.keep_float >= {"deep"}
     assert "deep" not in {layer.node for layer in IntegerGraph(found.best.graph.model).layers}
     assert found.best.graph.engine
+
+
+def test_a_drop_that_is_promised_steers_the_search_without_labels(model: bytes, cache: Path) -> None:
+    bench = workbench(model, cache)
+    chain = Chain(("minmax",), rescue=True)
+    plain = agreement_of(bench.describe(run_chain(bench, chain, Contract()).best.graph))
+    assert plain is not None
+    lost = 100 - plain
+    found = run_chain(bench, chain, Contract(max_drop=lost / 2))
+    assert found.best.keep_float
+    (note,) = [note for note in found.notes if "looked for" in note]
+    assert f"{lost:.2f} % of the answers changed" in note
+    assert "--max-drop" in note
+    assert not run_chain(bench, chain, Contract(max_drop=lost)).best.keep_float
+    assert not run_chain(bench, chain, Contract(min_speedup=1.0)).best.keep_float
+
+
+def test_what_falls_short_once_it_is_made_again_gets_further_regions(
+    model: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = chain_run.search_regions
+
+    def flattered(*given: Any) -> MixedResult:
+        """The search, had it found that less is enough."""
+        found = real(*given)
+        wider = Wider(found.keep_float | {"pool"}, found.regions)
+        return dataclasses.replace(found, keep_float=frozenset({"pool"}), regions=("pool alone",), wider=(wider,))
+
+    bench = workbench(model, cache)
+    chain = Chain(("minmax",), rescue=True)
+    wanted = Contract(min_agreement=100)
+    honest = run_chain(bench, chain, wanted)
+    assert "deep" in honest.best.keep_float
+    monkeypatch.setattr(chain_run, "search_regions", flattered)
+    found = run_chain(bench, chain, wanted)
+    assert found.best.keep_float == honest.best.keep_float | {"pool"}
+    assert any("pool alone in float" in note and "added" in note for note in found.notes)
+    trial = next(trial for trial in found.trials if trial.name == "mixed-precision")
+    assert trial.kept
+    assert "100 promised" in trial.why
+    assert trial.loss is not None
+    assert trial.before is not None
+    assert trial.loss < trial.before
+
+
+def test_regions_that_neither_keep_the_promise_nor_help_stay_integers(
+    model: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = chain_run.search_regions
+
+    def useless(*given: Any) -> MixedResult:
+        return dataclasses.replace(real(*given), keep_float=frozenset({"pool"}), regions=("pool",), wider=())
+
+    monkeypatch.setattr(chain_run, "search_regions", useless)
+    found = run_chain(workbench(model, cache), Chain(("minmax",), rescue=True), Contract(min_agreement=100))
+    assert found.best.keep_float == frozenset()
+    assert not next(trial for trial in found.trials if trial.name == "mixed-precision").kept
+
+
+class Passing:
+    """A deadline that passes once a stage has begun."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self.left = float("inf")
+
+    @property
+    def passed(self) -> bool:
+        return not self.left
+
+    @contextlib.contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
+        del total
+        self.left = 0.0 if self._title in title else self.left
+        yield lambda _done, _total=None, /: None
+
+    def note(self, text: str) -> None:
+        """See ``Progress``."""
+
+
+@pytest.mark.parametrize(
+    "stage", ["measure the error of every tensor", "measure what each layer does", "find better integers nowhere"]
+)
+def test_a_search_that_time_overtakes_gives_what_there_is(stage: str, model: bytes, cache: Path) -> None:
+    bench: Any = workbench(model, cache)
+    bench.deadline = bench.progress = Passing(stage)
+    found = run_chain(bench, Chain(("minmax",), rescue=True), Contract(min_agreement=100))
+    trial = found.trials[-1]
+    late = "nowhere" not in stage
+    assert trial.name == "mixed-precision"
+    assert trial.kept is bool(found.best.keep_float) is not late
+    assert ("the time budget was spent" in trial.why) is late
+    assert found.details["sensitivity"]["tensors"]

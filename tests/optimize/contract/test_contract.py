@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import pytest
 
 from edgewright.bundle.errors import ExitCode
-from edgewright.optimize.contract import Contract, Figures, Measured, Status, judge
+from edgewright.optimize.contract import ClauseKind, Contract, Figures, Measured, Status, judge
 from edgewright.optimize.errors import SpecError
 from edgewright.optimize.sizes import format_bytes, parse_bytes, size_change
 
@@ -96,6 +99,19 @@ def test_no_number_is_named_while_the_spread_is_unknown(contract: Contract, figu
     assert "to know the spread" in clause.sentence
 
 
+def test_too_few_samples_to_know_the_spread_name_how_many_would_do() -> None:
+    clause = judge(Contract(max_drop=2), Figures(drop=Measured(0.5, -100, 100, 12, enough=1160))).clauses[0]
+    assert (clause.status, clause.frames_needed) == (Status.INCONCLUSIVE, 1160)
+    assert clause.sentence.endswith("to know the spread, at least about 1 160 are needed for that")
+
+
+def test_where_nothing_differs_the_interval_shrinks_with_the_number_itself() -> None:
+    kept = Measured(100, 96, 100, 90, still=True)
+    assert judge(Contract(min_agreement=98), Figures(agreement=kept)).clauses[0].frames_needed == 180
+    spread = dataclasses.replace(kept, still=False)
+    assert judge(Contract(min_agreement=98), Figures(agreement=spread)).clauses[0].frames_needed == 360
+
+
 def test_the_side_of_the_interval_that_crosses_the_limit_counts() -> None:
     lopsided = Measured(1.0, 0.9, 1.8, 100)
     assert judge(Contract(max_drop=1.4), Figures(drop=lopsided)).clauses[0].frames_needed == pytest.approx(400, abs=1)
@@ -142,11 +158,43 @@ def test_no_sizes(text: str) -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"max_drop": float("nan")}, {"max_drop": 101}, {"min_agreement": -1}, {"min_agreement": 101}, {"min_speedup": -1}],
+    [
+        {"max_drop": float("nan")},
+        {"max_drop": 101},
+        {"min_agreement": -1},
+        {"min_agreement": 0},
+        {"min_agreement": 101},
+        {"min_speedup": -1},
+    ],
 )
 def test_limits_that_mean_nothing_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(SpecError, match="contract"):
         Contract(**limits)
+
+
+@pytest.mark.parametrize(("given", "meant"), [(0.9, "90"), (0.955, "95.5"), (1.0, "100")])
+def test_a_share_where_a_percentage_is_meant_is_refused(given: float, meant: str) -> None:
+    with pytest.raises(SpecError, match=f"percent.* did you mean {re.escape(meant)}\\?"):
+        Contract(min_agreement=given)
+
+
+def test_a_figure_that_is_doubted_decides_nothing() -> None:
+    doubts = {ClauseKind.MAX_DROP: "the labels are odd", ClauseKind.MIN_SPEEDUP: "another board"}
+    figures = Figures(drop=Measured(0, -0.5, 0.5, 400), doubts=doubts)
+    for limit in (2.0, 0.2, -1.0):
+        verdict = judge(Contract(max_drop=limit, min_speedup=1), figures)
+        assert [clause.status for clause in verdict.clauses] == [Status.INCONCLUSIVE] * 2
+        assert [clause.frames_needed for clause in verdict.clauses] == [None, None]
+        assert verdict.clauses[0].sentence.endswith("promised: the labels are odd")
+        assert verdict.clauses[1].sentence.endswith("was promised: another board")
+
+
+def test_too_short_a_film_is_told_in_seconds() -> None:
+    short = Measured(98, 0, 100, 24, enough=64, span=(3, 8))
+    clause = judge(Contract(min_agreement=90), Figures(agreement=short)).clauses[0]
+    assert "spans 3 blocks of 2 s and 8 are needed, so 16 s or more" in clause.sentence
+    assert "at least about 64 frames" in clause.sentence
+    assert clause.frames_needed == 64
 
 
 def test_an_interval_holds_its_estimate() -> None:

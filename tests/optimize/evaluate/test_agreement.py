@@ -66,6 +66,23 @@ def test_figures_over_frames() -> None:
     assert result.disagreements == (0,) * 15 + (1,) * 5
 
 
+def test_the_worst_frame_is_the_one_that_lost_the_surest_box() -> None:
+    float_ = [seen(A, B), seen(A), seen(A), seen((10, 10, 20, 40, 0.55, 0))]
+    many = ((50, 50, 9, 9, 0.99, 0), (70, 50, 9, 9, 0.98, 0), (90, 50, 9, 9, 0.97, 0))
+    int8 = [seen(A, B), seen(A, *many), seen(), seen()]
+    harms = [match_frame(ours, theirs, 0.5).harm for ours, theirs in zip(float_, int8, strict=True)]
+    # A sure box lost, then one near the threshold, then three made up, then nothing at all.
+    assert sorted(range(4), key=lambda k: harms[k], reverse=True) == [2, 3, 1, 0]
+    assert harms[0] == (0.0, 0.0)
+
+
+def test_what_only_one_saw_is_told_best_first() -> None:
+    match = match_frame(seen((0, 0, 9, 9, 0.6, 0), (50, 0, 9, 9, 0.8, 1), A), seen(A, (80, 80, 9, 9, 0.7, 0)), 0.5)
+    assert match.lost.scores.tolist() == pytest.approx([0.8, 0.6])
+    assert match.lost.class_ids.tolist() == [1, 0]
+    assert match.extra.scores.tolist() == pytest.approx([0.7])
+
+
 def test_agreement_is_undefined_when_float_sees_nothing() -> None:
     result = box_agreement([seen()] * 9, [seen(A)] * 9, 0.5, block=8)
     assert result.kept is None

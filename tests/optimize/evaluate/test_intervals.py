@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgewright.optimize.contract import Measured
 from edgewright.optimize.evaluate.intervals import (
     clopper_pearson,
     groups_of,
@@ -137,3 +138,32 @@ def test_paired_difference_covers_the_truth() -> None:
         _, low, high = paired_difference(first, second)
         covered += low <= 0.9 - 0.83 <= high
     assert covered >= 0.92 * 400
+
+
+@pytest.mark.parametrize(("frames", "block"), [(5, 1), (12, 4), (40, 6)])
+def test_too_few_blocks_say_how_many_frames_would_make_enough(frames: int, block: int) -> None:
+    random = np.random.default_rng(0)
+
+    def share(count: int) -> Measured:
+        totals = np.full(count, 4)
+        found = measured_share(random.integers(0, 4, count), totals, block=block)
+        assert found is not None
+        return found
+
+    few = share(frames)
+    assert (few.low, few.high) == (0, 1)
+    assert few.enough is not None
+    assert few.enough > frames
+    enough = share(few.enough)
+    assert enough.enough is None
+    assert enough.high - enough.low < 1
+    assert share(few.enough - 1).enough == few.enough
+
+
+def test_frames_that_are_all_alike_are_known_to_be() -> None:
+    ones = np.ones(30, np.int64)
+    alike = measured_share(ones, ones, block=1)
+    other = measured_share(np.arange(30) % 2, ones, block=1)
+    assert alike is not None
+    assert other is not None
+    assert (alike.still, other.still) == (True, False)

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewright.device_profiles.profile import load_profile
 from edgewright.optimize.contract import Contract, Measured
 from edgewright.optimize.errors import SpecError
-from edgewright.optimize.shipping import FormFigures, choose_form
+from edgewright.optimize.shipping import FormFigures, another_kind, choose_form
+from edgewright.runtime.machine import Machine
 
 
 def row(name: str, speed: float, *, loss: float = 0.1, spread: float = 0.05, **more: object) -> FormFigures:
@@ -80,3 +82,30 @@ def test_whatever_is_shipped_is_not_slower_than_float_beyond_noise(rows: list[tu
         assert all(form.speedup.high < 1 for form in forms if form.speedup is not None)
     else:
         assert by_name[chosen.name].speedup.high >= 1  # type: ignore[union-attr]
+
+
+X86, ARM = "x86_64", "aarch64"
+
+
+@pytest.mark.parametrize(
+    ("profile", "architecture", "instructions", "foreign"),
+    [
+        ("generic-x86-avx2", X86, ("avx2", "avx512f", "avx512_vnni"), True),
+        ("generic-x86-avx2", X86, ("avx2", "avx_vnni"), True),
+        ("generic-x86-avx2", X86, ("avx2",), False),
+        ("generic-x86-vnni", X86, ("avx2",), True),
+        ("generic-x86-vnni", X86, ("avx2", "avx_vnni"), False),
+        ("generic-x86-vnni", X86, ("avx512_vnni",), True),
+        ("armv8.2-dotprod", ARM, ("asimd",), True),
+        ("armv8-a", ARM, ("asimd", "asimddp"), True),
+        ("armv8-a", ARM, ("asimd",), False),
+        ("raspberry-pi-4", X86, ("avx2",), True),
+        ("x86-64", X86, ("avx2", "avx512_vnni"), False),
+        ("generic-x86-avx2", X86, (), False),
+    ],
+)
+def test_a_board_is_of_another_kind(
+    profile: str, architecture: str, instructions: tuple[str, ...], foreign: bool
+) -> None:
+    machine = Machine("x", architecture, 4, instructions, "Linux")
+    assert another_kind(load_profile(profile), machine) is foreign

@@ -128,9 +128,70 @@ def test_a_plan_says_what_would_run_and_writes_nothing(
     steps = told(capsys, [*words, "--explain"])["steps"]
     ran = {line.partition(":")[0] for line in steps}
     assert ran <= set(planned), "every cached step was announced"
-    assert set(planned) - ran <= {"forms", "boards", "judge", "time"}, "what was announced was done"
+    uncached = {"reference", "mend-heads", "sqnr", "forms", "boards", "judge", "time"}
+    assert set(planned) - ran == uncached, "what was announced was done"
     assert main([*words, "--plan"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[0] == "calibrate"
     assert "cached" in lines[1]
     assert lines[-1].startswith("together about")
+    known = {line.split()[0] for line in lines if "cached" in line}
+    assert known >= {"calibrate", "moments", "fold-dead-channels"}
+
+
+def planned_steps(capsys: pytest.CaptureFixture[str], words: list[str]) -> list[str]:
+    assert main([*words, "--plan", "--json"]) == 0
+    return [step["name"] for step in json.loads(capsys.readouterr().out)["steps"]]
+
+
+def test_a_plan_follows_what_was_asked_for(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = classes_command(classes, tmp_path / "a.edge", "--no-cache")
+    search = ["sqnr", "influence", "operators", "mixed-precision", "correct-bias"]
+    usual = planned_steps(capsys, words)
+    assert not set(search[1:-1]) & set(usual)
+    promised = planned_steps(capsys, [*words, "--min-agreement", "90"])
+    assert [name for name in promised if name in search] == ["correct-bias", *search]
+    assert [name for name in promised if name not in search] == [name for name in usual if name not in search]
+    assert "boards" not in planned_steps(capsys, [*words, "--effort", "fast"])
+    board = planned_steps(capsys, [*words, "--effort", "fast", "--profile", "generic-x86-avx2"])
+    assert {"target", "boards"} <= set(board)
+    assert "target" not in planned_steps(capsys, [*words, "--profile", "generic-x86-vnni"])
+    tuned = planned_steps(capsys, [*words, "--engine", "neural-compressor"])
+    assert "tune" in tuned
+    assert not {"torch-flow", "mend-heads", *search[1:-1]} & set(tuned)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--calibrate-limit", "0"], "--calibrate-limit is 0"),
+        (["--calibrate-every", "-1"], "--calibrate-every is -1"),
+        (["--seed", "-3"], "--seed is -3"),
+        (["--profile", "toaster"], "toaster"),
+        (["--select", "nowhere"], "nowhere"),
+        (["--images", "soft"], "needs --labels"),
+        (["--labels", "none.csv", "--images", "soft"], "none.csv"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_model_is_loaded(
+    more: list[str],
+    said: str,
+    classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(classes)
+    for plan in ([], ["--plan"]):
+        assert main([*classes_command(classes, tmp_path / "a.edge", *more), *plan]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert "load the model" not in told
+
+
+def test_a_plan_refuses_an_output_that_cannot_be_written(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.edge").mkdir()
+    assert main([*classes_command(classes, tmp_path / "a.edge"), "--plan"]) != 0
+    assert "a directory of that name is there" in capsys.readouterr().err

@@ -50,6 +50,25 @@ def test_layers_are_read_with_their_integers() -> None:
     np.testing.assert_allclose(logit.bias * logit.bias_scale, [6, -6], rtol=1e-3)
 
 
+def test_layers_without_a_bias_get_one_that_can_be_corrected() -> None:
+    model = onnx.load_model_from_string(detector_onnx())
+    logit = next(node for node in model.graph.node if node.name == "logit")
+    del logit.input[2:]
+    bare = model.SerializeToString()
+    layer = IntegerGraph(quantized(bare).model).layer("logit")
+    assert layer.bias is not None
+    assert layer.bias.shape == (2,)
+    assert not layer.bias.any()
+    graph = IntegerGraph(quantized(bare).model)
+    before = run(graph.to_bytes())
+    graph.set_bias("logit", np.full_like(layer.bias, 4000))
+    assert layer.bias_scale is not None
+    moved = run(graph.to_bytes())[1] - before[1]
+    assert np.median(moved) == pytest.approx(4000 * float(layer.bias_scale[0]), rel=0.1)
+    alone = onnx.load_model_from_string(quantized(bare, keep_float=frozenset({"logit"})).model)
+    assert len(next(node for node in alone.graph.node if node.name == "logit").input) == 2
+
+
 def test_changed_codes_and_biases_change_the_answers_and_nothing_else() -> None:
     graph = IntegerGraph(quantized(detector_onnx()).model)
     before = run(graph.to_bytes())
@@ -85,6 +104,9 @@ def test_what_does_not_fit_is_refused() -> None:
     graph = IntegerGraph(quantized(detector_onnx()).model)
     with pytest.raises(JudgeError, match="cannot be replaced by int8"):
         graph.set_codes("logit", np.zeros(3, np.int8))
+    bare = onnx.load_model_from_string(graph.to_bytes())
+    del next(node for node in bare.graph.node if node.name == "code").input[2:]
+    graph = IntegerGraph(bare.SerializeToString())
     with pytest.raises(JudgeError, match="'code' has no integer bias"):
         graph.set_bias("code", np.zeros(4, np.int32))
 

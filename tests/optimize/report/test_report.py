@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
 import os
 import re
@@ -124,6 +126,32 @@ def test_all_that_was_measured_is_told(report: Report) -> None:
         assert all(picture["file"] in text for picture in data["pictures"])
     assert len(re.findall("<img ", page)) == len(data["pictures"]) == 4
     assert page.count("<svg") == len(data["verdict"]["clauses"]) + 3
+
+
+def test_markdown_tells_what_the_page_tells(report: Report) -> None:
+    data = copy.deepcopy(dict(report.data))
+    region = {"weight_bytes": 1200, "extra_ms": -0.25, "regained": 0.5, "measured_loss": 0.125, "measured_bytes": 1100}
+    region |= {"kind": "layer", "nodes": [], "macs": 1, "border": 1, "price": 0.1, "value": 1.0, "own_sqnr": 10.0}
+    names = [f"layer {number}" for number in range(20)]
+    regions = [{**region, "name": name, "kept": name == "layer 18"} for name in ["odd `name|", *names]]
+    tensors = [{"tensor": "t", "node": "n", "own_sqnr": 12.34, "sqnr": 11.0}]
+    found = {"regions": regions, "tensors": tensors, "status": "met", "evaluations": 7, "how_timed": "by profile"}
+    heads = [{"remedy": "separate", "loss": 0.5, "bytes": 2000, "kept": True}]
+    told = render_markdown(
+        dataclasses.replace(report, data={**data, "story": {**data["story"], "sensitivity": found, "heads": heads}})
+    )
+    assert "Where the integers hurt" in told
+    assert "| `` odd `name\\| `` | 50.0 % | +1.20 kB | -0.25 ms | 0.1250 |  |" in told
+    assert "| `layer 18` | 50.0 % | +1.20 kB | -0.25 ms | 0.1250 | kept in float |" in told
+    assert "and 4 more" in told
+    assert "| `n` | 12.3 dB | 11.0 dB |" in told
+    assert "| `separate` | 0.5000 | 2.00 kB | yes |" in told
+    assert "stability of scales" in told
+    recipe = told.partition("```toml\n")[2].partition("\n```")[0]
+    assert recipe == report.data["story"]["recipe"].rstrip("\n")
+    plain = render_markdown(report)
+    assert "Boxes and scores on one grid" not in plain
+    assert "layer with the most noise" in plain
 
 
 def test_the_json_file_is_what_the_bundle_holds(made: Path, report: Report) -> None:

@@ -67,6 +67,19 @@ def test_a_candidate_that_answers_beats_one_that_does_not() -> None:
     assert not improves(broken, broken).accepted
 
 
+def test_the_sentence_names_the_bar_that_decides() -> None:
+    random = np.random.default_rng(3)
+    old = random.normal(5, 0.01, 12)
+    # Between one standard error and the bar: what is printed must explain why this is not kept.
+    apart = random.normal(0, 0.1, 12)
+    apart += -1.2 * apart.std(ddof=1) / np.sqrt(12) - apart.mean()
+    comparison = improves(old, old + apart)
+    assert not comparison.accepted
+    assert comparison.difference < -comparison.error
+    assert f"must be below {comparison.threshold:+.3g}" in comparison.sentence
+    assert f"{comparison.error:.3g}" not in comparison.sentence
+
+
 def test_other_pictures_are_refused() -> None:
     with pytest.raises(ValueError, match="same pictures"):
         improves(np.zeros(3), np.zeros(4))

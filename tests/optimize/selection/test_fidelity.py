@@ -90,6 +90,39 @@ def test_each_picture_is_judged_for_itself(model: bytes, spec: ModelSpec | None)
     assert mixed == pytest.approx(straight[order])
 
 
+def held_by(judge: FidelityJudge) -> int:
+    return sum(value.nbytes for answer in judge._reference for value in answer.values())
+
+
+@pytest.mark.parametrize(("model", "spec"), CASES)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_outputs_that_were_not_kept_are_computed_again(model: bytes, spec: ModelSpec | None, share: float) -> None:
+    other = shaken(model, 0.1)
+    whole = FidelityJudge(spec, model, walk)
+    keep_bytes = int(share * held_by(whole))
+    bounded = FidelityJudge(spec, model, walk, keep_bytes=keep_bytes)
+    assert len(bounded) == len(whole) == len(FEEDS)
+    assert (bounded.losses(other) == whole.losses(other)).all()
+    assert bounded.describe(other) == whole.describe(other)
+    outputs = [OnnxBackend(other).run(feed) for feed in FEEDS]
+    assert (bounded.losses_of(outputs) == whole.losses_of(outputs)).all()
+    assert (held_by(bounded) > 0) is (share > 0)
+    assert held_by(bounded) <= keep_bytes
+    with pytest.raises(JudgeError, match="12 selection pictures"):
+        bounded.losses(other, feeds=lambda: iter([*FEEDS, FEEDS[0]]))
+    with pytest.raises(JudgeError, match="12 selection pictures"):
+        bounded.losses(other, feeds=lambda: iter(FEEDS[:-1]))
+
+
+def test_average_precision_with_floats_boxes_as_truth() -> None:
+    model = detector_onnx()
+    judge = FidelityJudge(DETECTOR, model, walk)
+    assert judge.agreement_precision(model).value == pytest.approx(1.0)
+    assert min(judge.agreement_precision(shaken(model, 2.0, seed)).value for seed in range(6)) < 0.99
+    with pytest.raises(JudgeError, match="finds no boxes"):
+        FidelityJudge(CLASSIFIER, classifier_onnx(), walk).agreement_precision(classifier_onnx())
+
+
 def test_figures_of_a_detector() -> None:
     model = detector_onnx()
     judge = FidelityJudge(DETECTOR, model, walk)

@@ -15,12 +15,12 @@ from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.quantization.writer import QuantizedGraph, quantize_graph
 from edgewright.optimize.sensitivity.chart import region_chart, sqnr_chart
+from edgewright.optimize.sensitivity.difference import EXACT_DB, sqnr_db
 from edgewright.optimize.sensitivity.influence import measure_influence
 from edgewright.optimize.sensitivity.latency import NodeTimes, profile_nodes, region_ms
 from edgewright.optimize.sensitivity.rank import rank_regions
 from edgewright.optimize.sensitivity.regions import Region, RegionKind, find_regions
 from edgewright.optimize.sensitivity.search import Goal, search
-from edgewright.optimize.sensitivity.difference import EXACT_DB, sqnr_db
 from edgewright.optimize.sensitivity.sqnr import measure_sqnr
 from edgewright.runtime.backends.onnx import OnnxBackend
 

@@ -208,8 +208,6 @@ def test_a_file_says_nothing_about_its_numbers(classifier_file: Build) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("model.tflite", "is TFLite"),
-        ("model.keras", "is Keras"),
         ("weights.pth", "--weights"),
         ("no/such/model.onnx", "does not exist"),
     ],

@@ -22,7 +22,7 @@ from edgewright.optimize.steps import (
     probe_model,
 )
 from edgewright.optimize.steps.entry import StepCost
-from edgewright.optimize.steps.plan import format_seconds, predict
+from edgewright.optimize.steps.plan import predict
 
 PROBE = Probe(inference_seconds=0.02, activation_bytes=5_000_000, model_bytes=12_000_000, process_bytes=100_000_000)
 CALIBRATE = Workload("calibrate", "ranges from pictures", evaluations=50, inferences=1.5, fixed_seconds=0.5)
@@ -86,14 +86,6 @@ def test_the_probe_looks_at_the_real_model() -> None:
     assert probe.model_bytes == len(model)
     assert 0 < probe.inference_seconds < 60
     assert probe.process_bytes > 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (35, "35 s"), (119, "119 s"), (210, "3.5 min"), (4320, "1.2 h")],
-)
-def test_times_for_people(seconds: float, text: str) -> None:
-    assert format_seconds(seconds) == text
 
 
 class Clock:

@@ -114,7 +114,9 @@ def test_all_other_codes_stay_and_with_one_slope_the_stems_too(frames: list[NDAr
     graph = quantized(float_model(), 1.0)
     before, after = (IntegerGraph(model) for model in (graph.model, uint8_input_form(graph, spec).model))
     np.testing.assert_array_equal(after.layer("head").codes, before.layer("head").codes)
-    np.testing.assert_array_equal(after.layer("head").bias_scale or 0, before.layer("head").bias_scale or 0)
+    scales = [graph.layer("head").bias_scale for graph in (after, before)]
+    assert all(scale is not None for scale in scales)
+    np.testing.assert_array_equal(*scales)
     np.testing.assert_array_equal(after.layer("stem").codes, before.layer("stem").codes[:, ::-1])
     assert after.layer("stem").grid == before.layer("stem").grid
     assert after.layer("stem").input.zero_point == 128

@@ -15,6 +15,7 @@ import numpy as np
 from edgewright.optimize.calibration.observer import maximum_of, minimum_of
 from edgewright.optimize.calibration.topology import float_tensors, unproven
 from edgewright.optimize.errors import JudgeError, SpecError
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["ProbedGraph", "probe"]
-
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +90,7 @@ def _check_weights(model: onnx.ModelProto) -> None:
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
-        for name in node.input if node.op_type in _WEIGHTED else ():
+        for name in node.input if node.op_type in WEIGHTED else ():
             if name in constants and not np.isfinite(onnx.numpy_helper.to_array(constants[name])).all():
                 msg = (
                     f"weight {name!r} of node {node_id(node)!r} holds NaN or infinity; "

@@ -51,7 +51,7 @@ class Chain:
         scaling: Scale passes.
         rounding: Rounding passes.
         mixed_precision: Search for regions to keep in float, whatever the contract says.
-        rescue: Search for them when the contract asks for more agreement than the rest of the chain gives.
+        rescue: Search for them when the rest of the chain falls short of what the contract says of accuracy.
         forms: Further forms of the model.
         brief: Leave out of the report what is slow to measure and changes nothing.
         forced: Apply all without asking the selection split; then ``ranges`` holds one method.

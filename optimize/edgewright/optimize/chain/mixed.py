@@ -7,28 +7,48 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgewright.optimize.chain.goal import standing_of
 from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.transplant import transplant_rounding
 from edgewright.optimize.selection.losses import loss_for
 from edgewright.optimize.sensitivity.influence import measure_influence
 from edgewright.optimize.sensitivity.latency import profile_nodes
+from edgewright.optimize.sensitivity.order import disjoint, union
 from edgewright.optimize.sensitivity.rank import rank_regions
 from edgewright.optimize.sensitivity.regions import find_regions
-from edgewright.optimize.sensitivity.search import Budget, Goal, search
+from edgewright.optimize.sensitivity.search import Budget, Goal, SearchStatus, search
 from edgewright.optimize.sensitivity.sqnr import measure_sqnr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from edgewright.optimize.chain.run import State
     from edgewright.optimize.chain.workbench import Workbench
     from edgewright.optimize.contract import Contract
     from edgewright.optimize.quantization.writer import QuantizedGraph
-    from edgewright.optimize.selection import Fidelity
     from edgewright.optimize.sensitivity.evaluations import Evaluation
+    from edgewright.optimize.sensitivity.rank import RankedRegion
+    from edgewright.optimize.sensitivity.search import SearchResult
     from edgewright.optimize.types import FeedSource
 
-__all__ = ["MixedResult", "agreement_of", "search_regions", "sqnr_rows"]
+__all__ = ["OUT_OF_TIME", "MixedResult", "Wider", "search_regions", "sqnr_rows"]
 
+OUT_OF_TIME = "the time budget was spent"
 _PICTURES = 6
+_WIDENINGS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Wider:
+    """A larger set of regions, for when the one that was found falls short once it is made again.
+
+    Attributes:
+        keep_float: Nodes, those that were found included.
+        regions: Names of the regions that came on top.
+    """
+
+    keep_float: frozenset[str]
+    regions: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +56,18 @@ class MixedResult:
     """What the search came to.
 
     Attributes:
-        graph: The INT8 file with regions in float; None where nothing is worth it.
-        keep_float: Nodes of those regions.
+        keep_float: Nodes of the regions to keep in float; empty where nothing is worth it.
         regions: Their names.
         status: How the search ended.
         table: For the report: regions in order, SQNR of every tensor, what was measured.
-        notes: What the user should know.
+        wider: Larger sets to go on with, smallest first; empty unless the goal was met.
     """
 
-    graph: QuantizedGraph | None
     keep_float: frozenset[str]
     regions: tuple[str, ...]
     status: str
     table: dict[str, Any]
-    notes: tuple[str, ...] = ()
+    wider: tuple[Wider, ...] = ()
 
 
 def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedResult:
@@ -58,49 +76,93 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
     Args:
         bench: What steps work with.
         now: The candidate so far.
-        contract: Its ``min_agreement`` and ``max_size`` are the goal; without the former, regions are taken as long
-            as they pay.
+        contract: What it promises of accuracy is the goal (see ``chain.goal``), within its ``max_size``; without such a
+            promise regions are taken as long as they pay.
 
     Raises:
         JudgeError: The graphs cannot be run.
     """
+    start = standing_of(contract, bench, now.graph)
     errors = sqnr_rows(bench, now)
+    if bench.deadline.passed:
+        return _given_up(errors)
     with bench.progress.stage("measure what each layer does to the answers", _PICTURES) as advance:
         influences = measure_influence(now.model, now.graph, _few(bench), loss_for(bench.spec), advance)
+    if not bench.deadline.left:
+        return _given_up(errors)
     with bench.progress.stage("time each operator in float and in INT8"):
         times = profile_nodes(now.model, now.graph, threads=bench.threads)
     own = {row["node"]: row["own_sqnr"] for row in errors if row["own_sqnr"] is not None}
     ranked = rank_regions(find_regions(now.model), influences, len(now.graph.model), times, own)
-    made: dict[frozenset[str], QuantizedGraph] = {}
-
-    def quantize(nodes: frozenset[str]) -> QuantizedGraph:
-        fresh = bench.quantize(now.model, now.ranges, now.keep_float | nodes)
-        made[nodes] = transplant_rounding(now.graph, fresh) if nodes else now.graph
-        return made[nodes]
+    made = _Latest(bench, now)
 
     def accept(evaluation: Evaluation) -> bool:
         if not math.isfinite(evaluation.loss):
             return False  # nothing was left to quantize
-        graph = made.get(evaluation.nodes) or quantize(evaluation.nodes)
-        seen = agreement_of(bench.describe(graph))
-        return seen is not None and contract.min_agreement is not None and seen >= contract.min_agreement
+        standing = standing_of(contract, bench, made(evaluation.nodes))
+        return standing is not None and standing.met
 
     # Whatever is promised, a model that is no faster than float would not be shipped.
     slack = times.float_total / max(contract.min_speedup or 1.0, 1.0) - times.int8_total
     goal = Goal(
-        accept=accept if contract.min_agreement is not None else None,
+        accept=None if start is None else accept,
         max_bytes=contract.max_size,
         max_extra_ms=max(slack, 0.0),
         block=bench.selection.block,
     )
     budget, evaluated = Budget(deadline=bench.deadline), itertools.count(1)
     with bench.progress.stage("search for regions to keep in float", budget.evaluations) as advance:
-        found = search(ranked, quantize, bench.losses, goal, budget, on_state=lambda _state: advance(next(evaluated)))
-    nodes = frozenset(found.keep_float)
+        found = search(ranked, made, bench.losses, goal, budget, on_state=lambda _state: advance(next(evaluated)))
     table: dict[str, Any] = {"regions": [dict(row) for row in found.rows], "tensors": errors, "how_timed": times.how}
     table |= {"status": found.status.value, "evaluations": found.evaluations}
-    graph = (made.get(nodes) or quantize(nodes)) if nodes else None
-    return MixedResult(graph, nodes, found.kept, found.status.value, table)
+    nodes = frozenset(found.keep_float)
+    wider = tuple(_wider(found, ranked, goal)) if found.status is SearchStatus.MET and nodes else ()
+    return MixedResult(nodes, found.kept, found.status.value, table, wider)
+
+
+class _Latest:
+    """Makes candidates and holds on to the last one only: it is asked for again at once, the others hardly ever."""
+
+    def __init__(self, bench: Workbench, now: State) -> None:
+        self._bench, self._now = bench, now
+        self._last: tuple[frozenset[str], QuantizedGraph] | None = None
+
+    def __call__(self, nodes: frozenset[str]) -> QuantizedGraph:
+        """The candidate so far with these nodes in float, too."""
+        if not nodes:
+            return self._now.graph
+        if self._last is None or self._last[0] != nodes:
+            now = self._now
+            fresh = self._bench.quantize(now.model, now.ranges, now.keep_float | nodes)
+            self._last = nodes, transplant_rounding(now.graph, fresh)
+        return self._last[1]
+
+
+def _wider(found: SearchResult, ranked: Sequence[RankedRegion], goal: Goal) -> Iterator[Wider]:
+    """The next regions in the search's own order, twice as many each time, as far as the limits allow by estimate."""
+    by_name = {row.region.name: row for row in ranked}
+    chosen = [by_name[name] for name in found.kept]
+    size, count = found.best.bytes, 1
+    waiting = [by_name[row["name"]] for row in found.rows if not row["kept"]]
+    for _ in range(_WIDENINGS):
+        added: list[RankedRegion] = []
+        while waiting and len(added) < count:
+            row = waiting.pop(0)
+            slower = sum(one.extra_ms for one in disjoint([*chosen, row]))
+            fits = goal.max_bytes is None or size + row.region.weight_bytes <= goal.max_bytes
+            if set(row.region.nodes) <= union(chosen) or not fits or slower > (goal.max_extra_ms or math.inf):
+                continue
+            added.append(row)
+            chosen.append(row)
+            size += row.region.weight_bytes
+        if not added:
+            return
+        yield Wider(union(chosen), tuple(row.region.name for row in added))
+        count *= 2
+
+
+def _given_up(errors: list[dict[str, Any]]) -> MixedResult:
+    return MixedResult(frozenset(), (), OUT_OF_TIME, {"regions": [], "tensors": errors})
 
 
 def sqnr_rows(bench: Workbench, now: State) -> list[dict[str, Any]]:
@@ -112,13 +174,6 @@ def sqnr_rows(bench: Workbench, now: State) -> list[dict[str, Any]]:
     with bench.progress.stage("measure the error of every tensor", _PICTURES) as advance:
         rows = measure_sqnr(now.model, now.graph, _few(bench), advance)
     return [row.to_json() for row in rows]
-
-
-def agreement_of(seen: Fidelity) -> float | None:
-    """Percent of float's answers kept on the selection pictures; None when float saw nothing."""
-    if seen.float_boxes is not None and seen.kept_boxes is not None:
-        return 100.0 * seen.kept_boxes / seen.float_boxes if seen.float_boxes else None
-    return None if seen.same_top is None else 100.0 * seen.same_top
 
 
 def _few(bench: Workbench) -> FeedSource:

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
-from edgewright.optimize.chain.mixed import agreement_of
+from edgewright.optimize.chain.goal import agreement_of
+from edgewright.optimize.chain.mixed import OUT_OF_TIME
 from edgewright.optimize.chain.run import ChainResult, State
 from edgewright.optimize.chain.trial import Trial
 from edgewright.optimize.engines.neural_compressor import Configuration, SearchSpace, tune
@@ -24,6 +25,7 @@ from edgewright.optimize.sensitivity.regions import RegionKind, find_regions
 if TYPE_CHECKING:
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.chain.workbench import Workbench
+    from edgewright.optimize.contract import Contract
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.sources import FloatModel
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["run_neural_compressor"]
 
 _HAIR = 1e-6
-_GOAL = 99.0  # percent of float's answers, where the contract names no agreement
+_GOAL = 99.0  # percent of float's answers, where the contract says nothing of them
 
 
 def run_neural_compressor(bench: Workbench, chain: Chain, request: OptimizeRequest, source: FloatModel) -> ChainResult:
@@ -49,6 +51,12 @@ def run_neural_compressor(bench: Workbench, chain: Chain, request: OptimizeReque
         JudgeError: No configuration could be quantized or measured.
     """
     return _Search(bench, chain, request).run(source)
+
+
+def _goal(contract: Contract) -> float:
+    """Percent of float's answers to keep; of what may be lost, no more answers may change (see ``chain.goal``)."""
+    limits = [contract.min_agreement, None if contract.max_drop is None else 100.0 - max(contract.max_drop, 0.0)]
+    return max((limit for limit in limits if limit is not None), default=_GOAL)
 
 
 class _Search:
@@ -70,8 +78,7 @@ class _Search:
             weight_bits=(self._bench.scheme.weight_bits,),
             keep_float=tuple(dict.fromkeys((plain_way.keep_float, plain_way.keep_float | self._heads()))),
         )
-        wanted = self._request.contract.min_agreement
-        tuned = tune(space, self._score, _GOAL if wanted is None else wanted, deadline=self._bench.deadline)
+        tuned = tune(space, self._score, _goal(self._request.contract), deadline=self._bench.deadline)
         for trial in tuned.trials:
             names = ", ".join((trial.configuration.method, *trial.configuration.chain))
             told = trial.problem or f"score {trial.score:.2f}"
@@ -116,6 +123,9 @@ class _Search:
         """Its torch flow's scales as one more candidate, with the rounding passes of the best one."""
         started = time.monotonic()
         bench = self._bench
+        if bench.deadline.passed:
+            self._trials.append(Trial("torch flow", kept=False, why=f"not tried: {OUT_OF_TIME}"))
+            return best
         try:
             with bench.progress.stage("run neural-compressor's torch flow"):
                 found = torch_scales(

@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.chain.effort import MEND_HEADS, MIXED_PRECISION
-from edgewright.optimize.chain.mixed import agreement_of, search_regions
+from edgewright.optimize.chain.goal import standing_of
+from edgewright.optimize.chain.mixed import OUT_OF_TIME, search_regions
 from edgewright.optimize.chain.trial import Trial
 from edgewright.optimize.errors import JudgeError, PassError
 from edgewright.optimize.feeds import evenly
@@ -189,7 +190,7 @@ class _Run:
         """One pass: made, measured, kept or dropped."""
         started = time.monotonic()
         if self._bench.deadline.passed and not self._chain.forced:
-            self._trials.append(Trial(name, kept=False, why="not tried: the time budget was spent"))
+            self._skip(name)
             return now
         try:
             made = make(now)
@@ -240,6 +241,9 @@ class _Run:
 
     def _mended(self, now: State) -> State:
         """Boxes and scores that share a grid are parted, where that helps."""
+        if self._bench.deadline.passed and not self._chain.forced:
+            self._skip(MEND_HEADS)
+            return now
         pictures = self._bench.calibration
         few = list(itertools.islice(pictures.feeds(), _PROVED_ON))
         quantize = self._bench.quantize
@@ -261,67 +265,68 @@ class _Run:
         )
 
     def _short_of(self, best: State) -> bool:
-        """Whether the contract asks for more agreement than the selection pictures show, and may be given it."""
-        wanted = self._contract.min_agreement
-        if wanted is None or self._chain.forced or not self._chain.rescue:
+        """Whether the contract asks for more than the selection pictures show, and may be given it."""
+        if self._chain.forced or not self._chain.rescue or self._bench.deadline.passed:
             return False
-        seen = agreement_of(self._bench.describe(best.graph))
-        return seen is not None and seen < wanted
+        standing = standing_of(self._contract, self._bench, best.graph)
+        if standing is None or standing.met:
+            return False
+        self._notes.append(f"{MIXED_PRECISION}: regions in float were looked for, for {standing.sentence}")
+        return True
 
     def _mixed(self, now: State) -> State:
         """Regions that are worth it stay in float."""
-        started = time.monotonic()
+        started, place = time.monotonic(), len(self._trials)
         if self._bench.deadline.passed:
-            self._trials.append(Trial(MIXED_PRECISION, kept=False, why="not tried: the time budget was spent"))
+            self._skip(MIXED_PRECISION)
             return now
         found = search_regions(self._bench, now, self._contract)
         self._details["sensitivity"] = found.table
-        self._notes += found.notes
-        if found.graph is None:
+        if not found.keep_float:
             why = f"{found.status}, no region is worth its bytes in float"
             self._trials.append(Trial(MIXED_PRECISION, kept=False, why=why, seconds=time.monotonic() - started))
             return now
-        mixed = self._remade(now, now.keep_float | found.keep_float)
-        self._trials.append(
-            Trial(
-                MIXED_PRECISION,
-                kept=True,
-                why=f"{found.status}: {', '.join(found.regions)} in float",
-                loss=float(mixed.losses.mean()),
-                before=float(now.losses.mean()),
-                seconds=time.monotonic() - started,
-                bytes=len(mixed.graph.model),
+        before = standing_of(self._contract, self._bench, now.graph)
+        regions, mixed = found.regions, self._rebuilt(now, found.keep_float)
+        standing = standing_of(self._contract, self._bench, mixed.graph)
+        # The search moved the biases of the integer network along; made again, some have changed.
+        for more in found.wider:
+            if standing is None or standing.met or self._bench.deadline.passed:
+                break
+            self._notes.append(
+                f"{MIXED_PRECISION}: with {', '.join(regions)} in float and biases corrected anew only "
+                f"{standing.sentence}; {', '.join(more.regions)} added"
             )
-        )
-        if _BIAS not in now.passes:
-            return mixed
-        return self._with_biases(mixed)
+            regions, mixed = (*regions, *more.regions), self._rebuilt(now, now.keep_float | more.keep_float)
+            standing = standing_of(self._contract, self._bench, mixed.graph)
+        comparison = improves(now.losses, mixed.losses, self._bench.selection.block)
+        nearer = standing is not None and before is not None and standing.short < before.short
+        kept = nearer or comparison.accepted or self._chain.forced
+        told = f"; {standing.sentence}" if standing is not None else ""
+        why = f"{found.status}: {', '.join(regions)} in float; {comparison.sentence.rpartition(':')[0]}{told}"
+        seconds = time.monotonic() - started
+        trial = Trial(MIXED_PRECISION, kept, why, comparison.new, comparison.old, seconds, len(mixed.graph.model))
+        self._trials.insert(place, trial)  # before the correction of biases that is part of it
+        return mixed if kept else now
 
-    def _remade(self, now: State, keep: frozenset[str]) -> State:
-        """The candidate with more nodes in float, biases not corrected, just as its recipe would make it."""
-        fresh = self._bench.quantize(now.model, now.ranges, keep)
+    def _skip(self, name: str) -> None:
+        self._trials.append(Trial(name, kept=False, why=f"not tried: {OUT_OF_TIME}"))
+
+    def _rebuilt(self, now: State, keep: frozenset[str]) -> State:
+        """The candidate with more nodes in float, just as its recipe would make it.
+
+        Means moved with what went back to float, so biases are corrected anew. That is one more pass and must help as
+        any other: beyond noise, against the same graph without it.
+        """
+        fresh = self._bench.quantize(now.model, now.ranges, now.keep_float | keep)
         graph = transplant_rounding(now.uncorrected or now.graph, fresh)
         passes = tuple(name for name in now.passes if name != _BIAS)
-        losses = self._bench.losses(graph)
-        return dataclasses.replace(now, graph=graph, keep_float=keep, losses=losses, passes=passes, uncorrected=None)
-
-    def _with_biases(self, mixed: State) -> State:
-        """Means moved with what went back to float, so biases are corrected anew; the smaller loss stays."""
-        started = time.monotonic()
-        again = self._rounded(_BIAS, mixed)
-        again = dataclasses.replace(again, losses=self._bench.losses(again.graph))
-        comparison = improves(mixed.losses, again.losses, self._bench.selection.block)
-        kept = comparison.difference < 0 or self._chain.forced
-        why = f"again, with regions in float: loss {comparison.old:.4g} to {comparison.new:.4g}"
-        self._trials.append(
-            Trial(
-                _BIAS,
-                kept=kept,
-                why=why,
-                loss=comparison.new,
-                before=comparison.old,
-                seconds=time.monotonic() - started,
-                bytes=len(again.graph.model),
-            )
+        mixed = dataclasses.replace(
+            now,
+            graph=graph,
+            keep_float=now.keep_float | keep,
+            losses=self._bench.losses(graph),
+            passes=passes,
+            uncorrected=None,
         )
-        return again if kept else mixed
+        return self._attempt(mixed, _BIAS, partial(self._rounded, _BIAS)) if _BIAS in now.passes else mixed

@@ -128,14 +128,34 @@ class Workbench:
                 )
         return self._judge
 
-    def calibrate(self, model: bytes, methods: Sequence[str]) -> Calibrated:
-        """Ranges of every float tensor, by every method, from one walk over the calibration pictures."""
-        symmetric = self.scheme.activations is IntegerType.INT8
-        key = StepKey(
+    def calibration_key(self, model: bytes, methods: Sequence[str]) -> StepKey:
+        """Of ``calibrate``."""
+        return StepKey(
             "calibrate",
-            params={"methods": list(methods), "symmetric": symmetric},
+            params={"methods": list(methods), "symmetric": self._symmetric},
             inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key},
         )
+
+    def scaling_key(self, name: str, model: bytes) -> StepKey:
+        """Of ``scale``."""
+        return StepKey(name, inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})
+
+    def moments_key(self, model: bytes) -> StepKey:
+        """Of ``moments``."""
+        return StepKey(
+            "moments",
+            params={"pictures": min(self.calibration.count, MOMENT_PICTURES)},
+            inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key},
+        )
+
+    @property
+    def _symmetric(self) -> bool:
+        return self.scheme.activations is IntegerType.INT8
+
+    def calibrate(self, model: bytes, methods: Sequence[str]) -> Calibrated:
+        """Ranges of every float tensor, by every method, from one walk over the calibration pictures."""
+        symmetric = self._symmetric
+        key = self.calibration_key(model, methods)
 
         def compute() -> StepOutput:
             choices = [RangeChoice.parse(method) for method in methods]
@@ -211,7 +231,7 @@ class Workbench:
         Returns:
             The graph, and notes on what was done.
         """
-        key = StepKey(name, inputs={"model": input_of(model, "float graph"), "pictures": self.calibration.key})
+        key = self.scaling_key(name, model)
 
         def compute() -> StepOutput:
             maxima = ChannelMaxima(model)
@@ -235,11 +255,7 @@ class Workbench:
         """Second moments of every layer's inputs, for the rounding passes."""
         pictures = self.calibration
         count = min(pictures.count, MOMENT_PICTURES)
-        key = StepKey(
-            "moments",
-            params={"pictures": count},
-            inputs={"model": input_of(model, "float graph"), "pictures": pictures.key},
-        )
+        key = self.moments_key(model)
 
         def compute() -> StepOutput:
             observer = MomentObserver(model)

@@ -188,7 +188,7 @@ def _class_ids(path: Path, classes: Mapping[int, str], names: Sequence[str]) -> 
     found = {identity: _class_number(path, name, names) for identity, name in classes.items()}
     unknown = [classes[identity] for identity, number in found.items() if number is None]
     if unknown:
-        msg = f"{path} labels {_some(unknown)}, which the model does not know; its labels are {_some(names)}"
+        msg = f"{path} labels {_some(unknown)}, which the model does not know; {_known(names)}"
         raise LabelsError(msg)
     return {identity: number for identity, number in found.items() if number is not None}
 
@@ -261,7 +261,7 @@ def load_class_labels(path: Path, names: Sequence[str]) -> ClassLabels:
     for name, label in rows:
         number = numbers[label]
         if number is None:
-            msg = f"{path}: {name} is labelled {label!r}, which the model does not know; its labels are {_some(names)}"
+            msg = f"{path}: {name} is labelled {label!r}, which the model does not know; {_known(names)}"
             raise LabelsError(msg)
         frames.append(LabelledFrame(name, None, number, str(number).encode()))
     if not frames:
@@ -292,6 +292,12 @@ def _rows_of_csv(path: Path) -> list[tuple[str, str]]:
             msg = f"{path}: row {number} has {len(row)} columns; write file,label"
             raise LabelsError(msg)
     return [(row[0].strip(), row[1].strip()) for row in rows]
+
+
+def _known(names: Sequence[str]) -> str:
+    if names:
+        return f"its labels are {_some(names)}"
+    return "it has no class names: give them (--class-names), or label with the numbers of classes, from 0"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -48,6 +48,7 @@ __all__ = [
     "DataPlan",
     "agreement_samples",
     "calibration_samples",
+    "check_sources",
     "open_plan",
     "selection_samples",
 ]
@@ -81,6 +82,25 @@ class DataChoice:
     limit: int | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuses numbers that leave no pictures, before anything is opened.
+
+        Raises:
+            DataError: Naming the option.
+            LabelsError: Labelled pictures are named without their labels.
+        """
+        for option, number, least in (
+            ("--calibrate-limit", self.limit, 1),
+            ("--calibrate-every", self.calibrate_every, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if number is not None and number < least:
+                msg = f"{option} is {number}; give {least} or more"
+                raise DataError(msg)
+        if self.labels is None and self.images is not None:
+            msg = f"--images {self.images} needs --labels; to compare without labels use --agree"
+            raise LabelsError(msg)
+
 
 @dataclass(frozen=True, eq=False)
 class DataPlan:
@@ -104,6 +124,12 @@ class DataPlan:
     reserved: frozenset[bytes]
     notes: tuple[str, ...]
 
+    @property
+    def judged(self) -> int:
+        """About how many pictures the result is judged on, the labelled ones included."""
+        agreed = self.agreement.estimate() if self.agreement is not None else 0
+        return (agreed or 0) + (0 if self.labels is None else len(self.labels.frames))
+
     def oddities(self) -> tuple[str, ...]:
         """What walking the sources brought to light."""
         sources = (self.calibration, self.selection, self.agreement, self.images)
@@ -123,6 +149,25 @@ class DataPlan:
             yield sample, frame
         if copies:
             note(f"{pictures(copies)} of {self.images.title} left out of the labelled ones: copies of others")
+
+
+def check_sources(choice: DataChoice) -> None:
+    """Refuses sources that cannot be opened, or that share pictures, before anything else is done.
+
+    Args:
+        choice: What the user named.
+
+    Raises:
+        DataError: Naming the source.
+        LabelsError: There are no labels where they are said to be.
+    """
+    named, _ = _named_sources(choice)
+    _refuse_overlap(named)
+    if choice.images is not None:
+        open_samples(choice.images)
+    if choice.labels is not None and not choice.labels.exists():
+        msg = f"there are no labels at {choice.labels}"
+        raise LabelsError(msg)
 
 
 def open_plan(choice: DataChoice, task: Task, names: Sequence[str]) -> DataPlan:
@@ -222,9 +267,6 @@ def _labelled(
     choice: DataChoice, task: Task, names: Sequence[str]
 ) -> tuple[BoxLabels | ClassLabels | None, SampleSource | None]:
     if choice.labels is None:
-        if choice.images is not None:
-            msg = f"--images {choice.images} needs --labels; to compare without labels use --agree"
-            raise LabelsError(msg)
         return None, None
     load = load_box_labels if task is Task.DETECT else load_class_labels
     labels = load(choice.labels, names)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.optimize.contract import Measured
-from edgewright.optimize.evaluate.intervals import measured_mean, measured_share, paired_difference, wilson
+from edgewright.optimize.evaluate.intervals import (
+    film_span,
+    measured_mean,
+    measured_share,
+    paired_difference,
+    wilson,
+)
 from edgewright.optimize.evaluate.mcnemar import mcnemar
 
 if TYPE_CHECKING:
@@ -57,10 +63,13 @@ def compare_accuracy(
     """
     right_float, right_int8 = _right(truth, float_), _right(truth, int8)
     value, low, high = paired_difference(right_float, right_int8)
+    enough = None
     if block > 1:
         apart = measured_mean(right_float.astype(np.float64) - right_int8, block=block)
-        low, high = min(low, apart.low), max(high, apart.high)
-    drop = Measured(value, min(low, value), max(high, value), len(truth))
+        low, high, enough = min(low, apart.low), max(high, apart.high), apart.enough
+    still = bool((right_float == right_int8).all())
+    span = film_span(len(truth), block)
+    drop = Measured(value, min(low, value), max(high, value), len(truth), enough, still, span)
     test = mcnemar(right_float, right_int8)
     return AccuracyPair(_accuracy(right_float, block), _accuracy(right_int8, block), drop, len(truth), test)
 

@@ -9,12 +9,11 @@ stands beside the share.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgewright.optimize.contract import Measured
 from edgewright.optimize.evaluate.coco import as_truth, compare_precision
 from edgewright.optimize.evaluate.intervals import measured_ratio, measured_share
 from edgewright.runtime.overlap import iou_matrix
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgewright.optimize.contract import Measured
     from edgewright.runtime.types import Classification, Detections
 
 __all__ = [
@@ -50,6 +50,8 @@ class FrameMatch:
         pairs: (kept, 2) positions of matched boxes among each side's boxes above the threshold.
         ious: (kept,) IoU of each matched pair.
         score_errors: (kept,) INT8 score minus float score of each pair.
+        lost: Float boxes that INT8 has not, best first.
+        extra: INT8 boxes that float has not, best first.
     """
 
     float_boxes: int
@@ -57,6 +59,8 @@ class FrameMatch:
     pairs: NDArray[np.intp]
     ious: NDArray[np.float64]
     score_errors: NDArray[np.float64]
+    lost: Detections
+    extra: Detections
 
     @property
     def kept(self) -> int:
@@ -67,6 +71,11 @@ class FrameMatch:
     def disagreements(self) -> int:
         """Boxes that only one of the two has."""
         return self.float_boxes + self.int8_boxes - 2 * self.kept
+
+    @property
+    def harm(self) -> tuple[float, float]:
+        """How bad it is: the score of the surest box lost, then that of the surest one made up. Larger is worse."""
+        return _surest(self.lost), _surest(self.extra)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,25 @@ def match_frame(float_: Detections, int8: Detections, threshold: float) -> Frame
     good = allowed[rows, columns]
     rows, columns = rows[good], columns[good]
     errors = theirs.scores[columns].astype(np.float64) - ours.scores[rows]
-    return FrameMatch(len(ours), len(theirs), np.stack([rows, columns], axis=1), ious[rows, columns], errors)
+    return FrameMatch(
+        float_boxes=len(ours),
+        int8_boxes=len(theirs),
+        pairs=np.stack([rows, columns], axis=1),
+        ious=ious[rows, columns],
+        score_errors=errors,
+        lost=_others(ours, rows),
+        extra=_others(theirs, columns),
+    )
+
+
+def _others(boxes: Detections, matched: NDArray[np.intp]) -> Detections:
+    """Those that found no partner, best first."""
+    alone = np.setdiff1d(np.arange(len(boxes)), matched)
+    return boxes.select(alone[np.argsort(-boxes.scores[alone], kind="stable")])
+
+
+def _surest(boxes: Detections) -> float:
+    return float(boxes.scores.max(initial=0.0))
 
 
 def box_agreement(
@@ -215,4 +242,5 @@ def _rmse(errors: Sequence[NDArray[np.float64]], *, block: int) -> Measured | No
     mean = measured_ratio(squares, counts, block=block)
     if mean is None:
         return None
-    return Measured(math.sqrt(mean.value), math.sqrt(max(mean.low, 0.0)), math.sqrt(mean.high), mean.samples)
+    low, high = math.sqrt(max(mean.low, 0.0)), math.sqrt(mean.high)
+    return replace(mean, value=math.sqrt(mean.value), low=low, high=high)

@@ -25,7 +25,7 @@ from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.contract import Measured
 from edgewright.optimize.evaluate.bootstrap import REPLICATES, draws, expanded_percentiles
 from edgewright.optimize.evaluate.curves import Curves
-from edgewright.optimize.evaluate.intervals import groups_of, half_width, rule_of_three
+from edgewright.optimize.evaluate.intervals import enough_frames, film_span, groups_of, half_width, rule_of_three
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -129,7 +129,9 @@ def compare_precision(
     points.append(points[0] - points[1])
     frames, count = len(truth), int(groups[-1]) + 1
     if count < MIN_CURVE_BLOCKS:
-        unknown = [_precision(point, np.full((2, 2), np.nan), frames, lowest) for point, lowest in _ranges(points)]
+        unknown = [
+            _precision(point, np.full((2, 2), np.nan), frames, lowest, block=block) for point, lowest in _ranges(points)
+        ]
         return PrecisionPair(unknown[0], unknown[1], unknown[2], frames)
     curves = [evaluation.curves(groups) for evaluation in evaluations]
     weights = draws(count, replicates)
@@ -137,7 +139,8 @@ def compare_precision(
     drawn.append(drawn[0] - drawn[1])
     reached = [_widened(point, rows, count) for point, rows in zip(points, drawn, strict=True)]
     figures = [
-        _precision(point, ends, frames, lowest) for (point, lowest), ends in zip(_ranges(points), reached, strict=True)
+        _precision(point, ends, frames, lowest, still=_unmoved(point, rows))
+        for (point, lowest), ends, rows in zip(_ranges(points), reached, drawn, strict=True)
     ]
     left_out = [model.precision(1.0 - np.eye(count)) for model in curves]
     half = np.array([half_width((left_out[0] - left_out[1])[:, k]) for k in range(2)])
@@ -161,12 +164,32 @@ def _widened(point: NDArray[np.float64], drawn: NDArray[np.float64], groups: int
     return np.stack([point - reach, point + reach])
 
 
-def _precision(point: NDArray[np.float64], ends: NDArray[np.float64], frames: int, lowest: float) -> AveragePrecision:
-    """Both figures with their intervals, which are the whole range where the ends are NaN."""
+def _unmoved(point: NDArray[np.float64], drawn: NDArray[np.float64]) -> tuple[bool, bool]:
+    """For both figures, whether nothing changes whatever is drawn."""
+    same = [bool((np.isnan(drawn[:, k]) | (drawn[:, k] == point[k])).all()) for k in range(2)]
+    return same[0], same[1]
+
+
+def _precision(
+    point: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    frames: int,
+    lowest: float,
+    *,
+    block: int | None = None,
+    still: tuple[bool, bool] = (False, False),
+) -> AveragePrecision:
+    """Both figures with their intervals, which are the whole range where the ends are NaN.
+
+    ``block`` is given where that is for want of blocks.
+    """
+    enough = None if block is None else enough_frames(frames, block, MIN_CURVE_BLOCKS)
+    span = None if block is None else film_span(frames, block, MIN_CURVE_BLOCKS)
     figures = []
-    for value, low, high in zip(point, *ends, strict=True):
+    for value, low, high, same in zip(point, *ends, still, strict=True):
         low, high = (lowest, 1.0) if np.isnan(low + high) else (max(low, lowest), min(high, 1.0))  # noqa: PLW2901
-        figures.append(Measured(float(value), float(min(low, value)), float(max(high, value)), frames))
+        ends_at = float(min(low, value)), float(max(high, value))
+        figures.append(Measured(float(value), *ends_at, frames, enough, same, span))
     return AveragePrecision(*figures)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgewright.optimize.contract import Measured
+from edgewright.optimize.contract import BLOCK_S, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,8 @@ __all__ = [
     "SPAN_S",
     "block_of",
     "clopper_pearson",
+    "enough_frames",
+    "film_span",
     "groups_of",
     "half_width",
     "measured_mean",
@@ -42,7 +44,7 @@ __all__ = [
 CONFIDENCE = 0.95
 #: With fewer blocks nothing is known of the spread between them; the interval is then the whole range.
 MIN_BLOCKS = 8
-SPAN_S = 2.0
+SPAN_S = BLOCK_S
 """Frames of a film so near in time show the same scene."""
 _ROUNDING_S = 1e-6
 _Z = 1.959963984540054
@@ -119,6 +121,29 @@ def groups_of(count: int, block: int) -> NDArray[np.intp]:
     return (np.arange(count) * groups // count).astype(np.intp)
 
 
+def enough_frames(count: int, block: int, blocks: int = MIN_BLOCKS) -> int | None:
+    """How many frames make so many blocks, None where there are as many already.
+
+    Args:
+        count: Frames there are.
+        block: Consecutive frames that belong together.
+        blocks: Blocks that are needed.
+    """
+    return None if int(groups_of(count, block)[-1]) + 1 >= blocks else blocks * max(block, 1)
+
+
+def film_span(count: int, block: int, blocks: int = MIN_BLOCKS) -> tuple[int, int] | None:
+    """How many blocks a film fills and how many are needed, None where there are enough, or for unrelated pictures.
+
+    Args:
+        count: Frames there are.
+        block: Consecutive frames that belong together; 1 for unrelated pictures.
+        blocks: Blocks that are needed.
+    """
+    there = int(groups_of(count, block)[-1]) + 1
+    return None if block <= 1 or there >= blocks else (there, blocks)
+
+
 def half_width(left_out: NDArray[np.float64]) -> float:
     """Half of the jackknife's interval.
 
@@ -163,7 +188,8 @@ def measured_ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64], *, b
     value = float(parts.sum()) / whole
     half = _ratio_half_width(parts, wholes, block)
     low, high = (0.0, 1.0) if half is None else (value - half, value + half)
-    return Measured(value, min(max(low, 0.0), value), max(min(high, 1.0), value), len(wholes))
+    enough, span = enough_frames(len(wholes), block), film_span(len(wholes), block)
+    return Measured(value, min(max(low, 0.0), value), max(min(high, 1.0), value), len(wholes), enough, span=span)
 
 
 def measured_mean(values: NDArray[np.float64], *, block: int) -> Measured:
@@ -178,7 +204,8 @@ def measured_mean(values: NDArray[np.float64], *, block: int) -> Measured:
     """
     value, half = float(values.mean()), _ratio_half_width(values, np.ones(len(values)), block)
     low, high = (-1.0, 1.0) if half is None else (value - half, value + half)
-    return Measured(value, min(max(low, -1.0), value), max(min(high, 1.0), value), len(values))
+    enough, span = enough_frames(len(values), block), film_span(len(values), block)
+    return Measured(value, min(max(low, -1.0), value), max(min(high, 1.0), value), len(values), enough, span=span)
 
 
 def measured_share(hits: NDArray[np.int64], totals: NDArray[np.int64], *, block: int) -> Measured | None:
@@ -199,9 +226,12 @@ def measured_share(hits: NDArray[np.int64], totals: NDArray[np.int64], *, block:
         return None
     value = hit / total
     low, high = clopper_pearson(hit, total)
+    enough = None
     if block > 1 or int(totals.max()) > 1:
         low, high = _clustered(hits, totals, block, (low, high))
-    return Measured(value, min(low, value), max(high, value), len(totals))
+        enough = enough_frames(len(totals), block)
+    still, span = hit in {0, total}, film_span(len(totals), block)
+    return Measured(value, min(low, value), max(high, value), len(totals), enough, still, span)
 
 
 def _clustered(

@@ -10,21 +10,22 @@ Shares are 0..1; the headline of each kind is in the contract's units (points, p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import Metric
-from edgewright.optimize.contract import Measured
 from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.evaluate.accuracy import compare_accuracy
 from edgewright.optimize.evaluate.agreement import box_agreement, match_frame, top_agreement
 from edgewright.optimize.evaluate.coco import GroundTruth, compare_precision
+from edgewright.optimize.evaluate.doubt import accuracy_doubt, precision_doubt
 from edgewright.optimize.evaluate.intervals import CONFIDENCE
 from edgewright.runtime.types import Classification, Detections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgewright.optimize.contract import Measured
     from edgewright.optimize.evaluate.coco import PrecisionPair
     from edgewright.optimize.evaluate.observe import Observation
 
@@ -45,18 +46,24 @@ class Quality:
         title: What the headline is, in words.
         metrics: All figures, for the manifest.
         details: Counts for the report, JSON values.
-        disagreement: Per picture, how much the two models differ; larger is worse.
+        disagreement: Per picture, how much the two models differ: what was lost, then what else; larger is worse.
+        doubt: Why the headline tells nothing, whatever it is; None where it does.
     """
 
     headline: Measured | None
     title: str
     metrics: tuple[Metric, ...]
     details: Mapping[str, Any]
-    disagreement: tuple[float, ...]
+    disagreement: tuple[tuple[float, float], ...]
+    doubt: str | None = None
 
 
 def labelled_quality(
-    seen: Observation, truth: Sequence[GroundTruth | int], metric: str, threshold: float | None
+    seen: Observation,
+    truth: Sequence[GroundTruth | int],
+    metric: str,
+    threshold: float | None,
+    classes: int | None = None,
 ) -> Quality:
     """Against labels.
 
@@ -65,12 +72,13 @@ def labelled_quality(
         truth: Boxes or class ids, in the same order.
         metric: For detectors, which AP the headline is about: ``ap50`` or ``ap``.
         threshold: A detector's score threshold; None for a classifier.
+        classes: How many classes a classifier tells apart; None for as many as were answered or labelled.
 
     Returns:
         The figures; the headline is the drop in points.
     """
     if threshold is None:
-        return _accuracy_quality(seen, [_class_id(label) for label in truth])
+        return _accuracy_quality(seen, [_class_id(label) for label in truth], classes)
     boxes = [_boxes(frame) for frame in truth]
     float_, int8 = _detections(seen)
     pair = compare_precision(boxes, float_, int8, block=seen.block)
@@ -90,7 +98,14 @@ def labelled_quality(
         "intervals": _interval_rows(pair),
     }
     drop = _scaled(pair.drop.ap50 if metric == "ap50" else pair.drop.ap, 100.0)
-    return Quality(drop, _TITLES[metric], _metrics(rows, seen.digest), details, _box_disagreement(seen, threshold))
+    return Quality(
+        headline=drop,
+        title=_TITLES[metric],
+        metrics=_metrics(rows, seen.digest),
+        details=details,
+        disagreement=_box_disagreement(seen, threshold),
+        doubt=precision_doubt(rows[metric, FLOAT], _TITLES[metric]),
+    )
 
 
 def _interval_rows(pair: PrecisionPair) -> dict[str, dict[str, list[float]]]:
@@ -106,8 +121,10 @@ def _interval_rows(pair: PrecisionPair) -> dict[str, dict[str, list[float]]]:
 _TITLES = {"ap50": "AP at IoU 0.5", "ap": "AP at IoU 0.50 to 0.95"}
 
 
-def _accuracy_quality(seen: Observation, truth: Sequence[int]) -> Quality:
+def _accuracy_quality(seen: Observation, truth: Sequence[int], classes: int | None) -> Quality:
     float_, int8 = _classifications(seen)
+    if classes is None:
+        classes = 1 + max(*truth, *(int(said.class_ids.max()) for said in float_))
     pair = compare_accuracy(truth, float_, int8, block=seen.block)
     rows = {
         ("top1_accuracy", FLOAT): pair.float_,
@@ -126,7 +143,14 @@ def _accuracy_quality(seen: Observation, truth: Sequence[int]) -> Quality:
         },
     }
     metrics = _metrics(rows, seen.digest)
-    return Quality(_scaled(pair.drop, 100.0), "top-1 accuracy", metrics, details, _class_disagreement(seen))
+    return Quality(
+        headline=_scaled(pair.drop, 100.0),
+        title="top-1 accuracy",
+        metrics=metrics,
+        details=details,
+        disagreement=_class_disagreement(seen),
+        doubt=accuracy_doubt(pair.float_, classes),
+    )
 
 
 def agreement_quality(seen: Observation, threshold: float | None) -> Quality:
@@ -160,7 +184,7 @@ def agreement_quality(seen: Observation, threshold: float | None) -> Quality:
     }
     headline = None if agreement.kept is None else _scaled(agreement.kept, 100.0)
     metrics = _metrics(rows, seen.digest)
-    return Quality(headline, "boxes kept", metrics, details, tuple(map(float, agreement.disagreements)))
+    return Quality(headline, "boxes kept", metrics, details, tuple(match.harm for match in agreement.per_frame))
 
 
 def _top_quality(seen: Observation) -> Quality:
@@ -180,17 +204,18 @@ def _metrics(rows: Mapping[tuple[str, str], Measured], dataset: str) -> tuple[Me
 
 
 def _scaled(figure: Measured, factor: float) -> Measured:
-    return Measured(figure.value * factor, figure.low * factor, figure.high * factor, figure.samples)
+    return replace(figure, value=figure.value * factor, low=figure.low * factor, high=figure.high * factor)
 
 
-def _box_disagreement(seen: Observation, threshold: float) -> tuple[float, ...]:
+def _box_disagreement(seen: Observation, threshold: float) -> tuple[tuple[float, float], ...]:
     pairs = zip(*_detections(seen), strict=True)
-    return tuple(float(match_frame(float_, int8, threshold).disagreements) for float_, int8 in pairs)
+    return tuple(match_frame(float_, int8, threshold).harm for float_, int8 in pairs)
 
 
-def _class_disagreement(seen: Observation) -> tuple[float, ...]:
+def _class_disagreement(seen: Observation) -> tuple[tuple[float, float], ...]:
+    """The surer float was of an answer that changed, the worse; then by how far the probability moved."""
     return tuple(
-        float(a.class_ids[0] != b.class_ids[0]) + abs(float(a.scores[0]) - float(b.scores[0])) / 2
+        (float(a.scores[0]) * float(a.class_ids[0] != b.class_ids[0]), abs(float(a.scores[0]) - float(b.scores[0])))
         for a, b in zip(*_classifications(seen), strict=True)
     )
 

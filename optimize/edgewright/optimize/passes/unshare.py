@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.passes.base import PassResult
 
 if TYPE_CHECKING:
     import onnx
 
 __all__ = ["UnshareConstants"]
-
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 class UnshareConstants:
@@ -36,7 +35,7 @@ class UnshareConstants:
         readers = Counter(name for node in model.graph.node for name in node.input if name in constants)
         copies = Counter[str]()
         for node in model.graph.node:
-            if node.op_type not in _WEIGHTED:
+            if node.op_type not in WEIGHTED:
                 continue
             for position in range(1, len(node.input)):
                 name = node.input[position]

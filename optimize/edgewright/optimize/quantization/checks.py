@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgewright.optimize.errors import ModelError
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = ["LEAST_OPSET", "check_quantizable"]
 LEAST_OPSET = 13
 """``DequantizeLinear`` knows one scale per channel from here on."""
 
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _CONTROL_FLOW = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 _INTEGER = frozenset({"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear"})
 _INTEGER_PREFIXES = ("QLinear", "QGemm", "QAttention", "QMoE", "DynamicQuantize", "MatMulNBits", "MatMulInteger")
@@ -130,7 +130,7 @@ def _check_operator(node: onnx.NodeProto) -> None:
 
 
 def _check_weights(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> None:
-    if node.op_type not in _WEIGHTED:
+    if node.op_type not in WEIGHTED:
         return
     for name in node.input:
         tensor = constants.get(name)
@@ -183,7 +183,7 @@ def _clip_bounds(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]
 def _shared_notes(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]) -> Iterator[str]:
     readers: dict[str, list[str]] = defaultdict(list)
     for node in graph.node:
-        if node.op_type in _WEIGHTED and len(node.input) > 1 and node.input[1] in constants:
+        if node.op_type in WEIGHTED and len(node.input) > 1 and node.input[1] in constants:
             readers[node.input[1]].append(node_id(node))
     for name, nodes in readers.items():
         if len(nodes) > 1:

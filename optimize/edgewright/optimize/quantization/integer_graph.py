@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["IntegerGraph", "IntegerLayer", "TensorGrid"]
-
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ class IntegerGraph:
         self._producers = {name: node for node in graph.node for name in node.output}
         self._quantizers = {node.input[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
         self._nodes = {
-            node_id(node): node for node in graph.node if node.op_type in _WEIGHTED and self._quantized_weight(node)
+            node_id(node): node for node in graph.node if node.op_type in WEIGHTED and self._quantized_weight(node)
         }
 
     @property

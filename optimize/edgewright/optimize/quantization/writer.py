@@ -14,9 +14,11 @@ import numpy as np
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.errors import JudgeError
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 from edgewright.optimize.passes.order import SortTopologically
 from edgewright.optimize.quantization.scheme import IntegerType, Scheme
+from edgewright.optimize.quantization.zero_biases import add_zero_biases
 from edgewright.optimize.quantization.zero_channels import mend_zero_channels
 from edgewright.optimize.sizes import format_bytes
 
@@ -32,7 +34,6 @@ __all__ = ["KEEP_FLOAT_ENGINE", "QuantizedGraph", "quantize_graph"]
 _FLOATS = (1, 10, 11, 16)  # float32, float16, float64, bfloat16 in ONNX's numbering
 _LARGE = 1024  # bytes
 _MATRIX = 2  # dimensions
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 KEEP_FLOAT_ENGINE: Mapping[str, Any] = {"disabled_optimizers": ["WeightBiasQuantization"]}
 """What the engine must be told wherever weights stay in float: else its optimizer quantizes them again, per tensor."""
 
@@ -94,8 +95,10 @@ def quantize_graph(
     for node in source.graph.node:
         # The writer leaves nodes alone by their name, and some exporters give none.
         node.name = node_id(node)
+    alone = {*keep_float, *_unwritable(source)}
+    add_zero_biases(source, alone)
     try:
-        written = _write(source, ranges, {*keep_float, *_unwritable(source)}, scheme or Scheme())
+        written = _write(source, ranges, alone, scheme or Scheme())
     except (ValueError, RuntimeError, KeyError, IndexError) as error:
         msg = f"ONNX Runtime's quantizer refused the model: {error}"
         raise JudgeError(msg) from error
@@ -108,7 +111,7 @@ def quantize_graph(
     onnx.checker.check_model(result)
     quantized, left = _count_weighted(result)
     if not quantized:
-        kinds = ", ".join(sorted(_WEIGHTED))
+        kinds = ", ".join(sorted(WEIGHTED))
         msg = f"nothing in this model can be quantized: it holds no {kinds} with constant weights"
         raise JudgeError(msg)
     engine = KEEP_FLOAT_ENGINE if left else {}
@@ -202,7 +205,7 @@ def _count_weighted(model: onnx.ModelProto) -> tuple[int, list[str]]:
     """How many weighted operators read dequantized weights, and the names of those that read float ones."""
     constants = {tensor.name for tensor in model.graph.initializer}
     dequantized = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    weighted = [node for node in model.graph.node if node.op_type in _WEIGHTED and len(node.input) > 1]
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and len(node.input) > 1]
     left = [node.name or node.output[0] for node in weighted if node.input[1] in constants]
     return sum(node.input[1] in dequantized for node in weighted), left
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.optimize.graph.operators import WEIGHTED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["mend_zero_channels"]
 
 _INT32 = 2**31 - 1
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 def mend_zero_channels(written: onnx.ModelProto, source: onnx.ModelProto) -> int:
@@ -40,7 +41,7 @@ def mend_zero_channels(written: onnx.ModelProto, source: onnx.ModelProto) -> int
     biases = _float_biases(source)
     mended: dict[str, NDArray[np.bool_]] = {}
     for node in written.graph.node:
-        weight = makers.get(node.input[1]) if node.op_type in _WEIGHTED and len(node.input) > 1 else None
+        weight = makers.get(node.input[1]) if node.op_type in WEIGHTED and len(node.input) > 1 else None
         if weight is None or weight.op_type != "DequantizeLinear" or weight.input[0] not in constants:
             continue
         name = weight.input[1]
@@ -59,7 +60,7 @@ def _float_biases(source: onnx.ModelProto) -> dict[str, NDArray[Any]]:
     constants = {tensor.name: tensor for tensor in source.graph.initializer}
     found: dict[str, NDArray[Any]] = {}
     for node in source.graph.node:
-        if node.op_type in _WEIGHTED and len(node.input) > 2 and node.input[2] in constants:
+        if node.op_type in WEIGHTED and len(node.input) > 2 and node.input[2] in constants:
             found[node.name] = numpy_helper.to_array(constants[node.input[2]]).reshape(-1)
     return found
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.optimize.report.svg import WIDTH, svg
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["gauge", "latency_chart", "stage_chart"]
 
-_WIDTH = 720
 _LEFT = 104
 _RIGHT = 16
 _FURTHEST = 2.0  # of a speed-up, on the scale
@@ -87,9 +88,9 @@ def latency_chart(variants: Sequence[Mapping[str, Any]]) -> str:
     if beyond:
         # Far to the right they would squeeze everything else.
         told = f"{beyond} slower frame{'' if beyond == 1 else 's'} beyond the edge"
-        parts.append(f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{height + 10}" text-anchor="end">{told}</text>')
+        parts.append(f'<text class="tick" x="{WIDTH - _RIGHT}" y="{height + 10}" text-anchor="end">{told}</text>')
         height += 16
-    return _svg(height, "time of every frame by variant, milliseconds", parts)
+    return svg(height, "time of every frame by variant, milliseconds", parts)
 
 
 def stage_chart(variants: Sequence[Mapping[str, Any]]) -> str:
@@ -119,15 +120,11 @@ def stage_chart(variants: Sequence[Mapping[str, Any]]) -> str:
                 f'<rect class="{stage}" x="{left}" y="{top}" width="{right - left:.1f}" height="24">{title}</rect>'
             )
             x += spent
-    return _svg(height, "median time of each stage by variant, milliseconds", parts)
-
-
-def _svg(height: float, label: str, parts: Sequence[str]) -> str:
-    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return svg(height, "median time of each stage by variant, milliseconds", parts)
 
 
 def _at(value: float, end: float) -> float:
-    return round(_LEFT + float(value) / end * (_WIDTH - _LEFT - _RIGHT), 1)
+    return round(_LEFT + float(value) / end * (WIDTH - _LEFT - _RIGHT), 1)
 
 
 def _mark(value: float, end: float, middle: float, key: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgewright.bundle.manifest import SsdDecode
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.pictures import draw_pictures
+from edgewright.optimize.text import plain_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +41,7 @@ class ReportInput:
         choice: Which of them is shipped, and which was judged.
         story: How it came about.
         notes: What the user should know, in order.
-        foreign: Whether the board is of another architecture, so that times taken here are not its own.
+        foreign: Whether the board has another kind of processor, so that times taken here are not its own.
     """
 
     manifest: Manifest
@@ -108,7 +109,8 @@ def build_report(given: ReportInput) -> Report:
         "notes": list(given.notes),
         "provenance": _plain(asdict(manifest.provenance)),
     }
-    return Report(data, pictures)
+    # Names of nodes, files and classes are whatever their makers liked.
+    return Report(plain_values(data), pictures)
 
 
 def verdict_values(verdict: Verdict) -> dict[str, Any]:
@@ -134,8 +136,8 @@ def _clause(clause: ClauseVerdict) -> dict[str, Any]:
 
 def _measured(figure: Measured | None) -> dict[str, Any]:
     if figure is None:
-        return {"value": None, "low": None, "high": None, "samples": 0}
-    return {"value": figure.value, "low": figure.low, "high": figure.high, "samples": figure.samples}
+        return {"value": None, "low": None, "high": None, "samples": 0, "enough": None, "still": False, "span": None}
+    return asdict(figure) | {"span": None if figure.span is None else list(figure.span)}
 
 
 def _quality(quality: Quality | None) -> dict[str, Any] | None:
@@ -148,6 +150,7 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
     return {
         "title": quality.title,
         "headline": _measured(quality.headline),
+        "doubt": quality.doubt,
         "details": dict(quality.details),
         "dataset": quality.metrics[0].dataset if quality.metrics else None,
         "metrics": metrics,

@@ -54,6 +54,7 @@ def draw_pictures(
             drawn, told = image, _classes(seen, labels)
         else:
             drawn, told = _side_by_side(picture.sample.image, image, seen, threshold)
+            told |= _alone(seen, labels, threshold)
         good, data = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         if good:
             files[name] = data.tobytes()
@@ -85,6 +86,20 @@ def _side_by_side(
     return np.hstack([panels[0], gap, panels[1]]), told
 
 
+def _alone(seen: Seen, labels: Sequence[str], threshold: float) -> dict[str, Any]:
+    """What only one of the two saw, best first."""
+    if not isinstance(seen.float_, Detections) or not isinstance(seen.int8, Detections):
+        return {}
+    match = match_frame(seen.float_, seen.int8, threshold)
+    return {
+        name: [
+            _scored(labels, int(label), float(score))
+            for label, score in zip(boxes.class_ids, boxes.scores, strict=True)
+        ]
+        for name, boxes in (("lost", match.lost), ("extra", match.extra))
+    }
+
+
 def _draw_boxes(image: NDArray[np.uint8], boxes: Detections, agreed: set[int], factor: float) -> NDArray[np.uint8]:
     for number, (box, score) in enumerate(zip(boxes.boxes, boxes.scores, strict=True)):
         colour, width = (_AGREED, 2) if number in agreed else (_ALONE, 4)
@@ -106,7 +121,8 @@ def _best(said: Detections | Classification, labels: Sequence[str]) -> list[dict
     if not isinstance(said, Classification):
         return []
     rows = zip(said.class_ids[:_TOP].tolist(), said.scores[:_TOP].tolist(), strict=True)
-    return [
-        {"label": labels[label] if label < len(labels) else f"class {label}", "score": round(score, 4)}
-        for label, score in rows
-    ]
+    return [_scored(labels, label, score) for label, score in rows]
+
+
+def _scored(labels: Sequence[str], label: int, score: float) -> dict[str, Any]:
+    return {"label": labels[label] if label < len(labels) else f"class {label}", "score": round(score, 4)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import BundleError
 from edgewright.optimize.contract import Figures, Measured, judge
+from edgewright.optimize.doubts import doubts_of
 from edgewright.optimize.judge import unchanged_figures
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ def figures_of(data: Mapping[str, Any]) -> Figures:
             return unchanged_figures(int(data["size"]["float_bytes"]), labelled=data["labelled"] is not None)
         frames = {row["name"]: row["frames"] for row in speed["variants"]}
         ratios = [{**row, "samples": frames[judged]} for row in speed["ratios"] if row["variant"] == judged]
+        labelled = data["labelled"] or {}
         return Figures(
-            drop=_measured((data["labelled"] or {}).get("headline")),
+            drop=_measured(labelled.get("headline")),
             agreement=_measured(data["agreement"]["headline"]),
             speedup=_measured(ratios[0] if ratios and not data["judged"]["foreign"] else None),
             size=Measured.exact(int(data["size"]["judged_bytes"])),
+            doubts=doubts_of(labelled.get("doubt"), foreign=bool(data["judged"]["foreign"])),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         msg = f"the bundle's report holds no figures to judge ({type(error).__name__}: {error}); make the bundle again"
@@ -58,4 +61,15 @@ def figures_of(data: Mapping[str, Any]) -> Figures:
 def _measured(row: Mapping[str, Any] | None) -> Measured | None:
     if row is None or row["value"] is None:
         return None
-    return Measured(float(row["value"]), float(row["low"]), float(row["high"]), int(row["samples"]))
+    value, low, high = (float(row[key]) for key in ("value", "low", "high"))
+    # Reports of earlier versions do not tell how many samples would be enough.
+    enough, span = row.get("enough"), row.get("span")
+    return Measured(
+        value=value,
+        low=low,
+        high=high,
+        samples=int(row["samples"]),
+        enough=None if enough is None else int(enough),
+        still=row.get("still") is True,
+        span=None if span is None else (int(span[0]), int(span[1])),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.summary import ratio_spread
-from edgewright.optimize.sensitivity.chart import region_chart, sqnr_chart
+from edgewright.optimize.sensitivity.chart import noisiest, region_chart, shown_regions, signed_bytes, sqnr_chart
 from edgewright.optimize.sizes import format_bytes, size_change
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["METRIC_TITLES", "render_html", "render_markdown"]
 
 _HERE = Path(__file__).parent
+_SHOWN_ALONE = 4
 
 #: Metric name to (title, factor, decimals, unit) as people read it.
 METRIC_TITLES: Mapping[str, tuple[str, float, int, str]] = {
@@ -81,6 +83,12 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "fixed": _fixed,
         "pretty": _pretty,
         "cell": _cell,
+        "code": _code,
+        "fence": _fence,
+        "alone": _alone,
+        "shown": shown_regions,
+        "noisiest": noisiest,
+        "signed_bytes": signed_bytes,
         "size_change": size_change,
         "spread": ratio_spread,
     }
@@ -119,6 +127,34 @@ def _fixed(value: float | None, decimals: int = 2) -> str:
 def _cell(text: object) -> str:
     """Text that may stand in a cell of a Markdown table."""
     return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _code(text: object) -> str:
+    """Text in code marks, fit for a cell of a Markdown table; it may hold such marks itself."""
+    content = _cell(text)
+    marks = "`" * (_longest_run(content) + 1)
+    return f"{marks}{content}{marks}" if len(marks) == 1 else f"{marks} {content} {marks}"
+
+
+def _alone(picture: Mapping[str, Any]) -> str:
+    """What only one of both models saw in a picture, in words."""
+    # Bundles made before this was recorded hold no such rows.
+    told = []
+    for name, words in (("lost", "INT8 lost"), ("extra", "INT8 alone saw")):
+        rows = picture.get(name, ())
+        shown = ", ".join(f"{row['label']} {row['score']:.2f}" for row in rows[:_SHOWN_ALONE])
+        more = f" and {len(rows) - _SHOWN_ALONE} more" if len(rows) > _SHOWN_ALONE else ""
+        told += [f"{words} {shown}{more}"] if rows else []
+    return "; ".join(told)
+
+
+def _fence(text: str) -> str:
+    """The line that opens or closes a block of code around ``text``."""
+    return "`" * max(3, _longest_run(text) + 1)
+
+
+def _longest_run(text: str) -> int:
+    return max((len(marks) for marks in re.findall("`+", text)), default=0)
 
 
 def _pretty(value: object) -> str:

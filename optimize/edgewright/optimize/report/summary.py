@@ -34,7 +34,7 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {clause['status']:<13}{clause['sentence']}"
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
     yield f"  size       {change}, {size_change(size['ratio'])}"
-    yield from _speed_lines(report["speed"])
+    yield from _speed_lines(report["speed"], "this machine, not the board" if report["judged"]["foreign"] else None)
     for quality in (report["labelled"], report["agreement"]):
         for metric in quality["metrics"] if quality else ():
             title, factor, decimals, unit = METRIC_TITLES.get(metric["name"], (metric["name"], 1, 4, ""))
@@ -51,15 +51,16 @@ def ratio_spread(ratio: Mapping[str, Any]) -> str:
     return f"{ratio['low']:.2f} to {ratio['high']:.2f}"
 
 
-def _speed_lines(speed: Mapping[str, Any]) -> Iterator[str]:
+def _speed_lines(speed: Mapping[str, Any], where: str | None) -> Iterator[str]:
     times = " to ".join(f"{row['stages']['total']['p50']:.1f}" for row in speed["variants"])
     for ratio in speed["ratios"]:
         threads = speed["conditions"]["threads"]
+        whose = "" if where is None else f" of {where}"
         # No ratio where noise is larger than the effect: it would be read as one.
         told = (
             f"{ratio['value']:.2f}x [{ratio_spread(ratio)}]" if ratio["resolved"] else f"not resolved: {_doubt(ratio)}"
         )
-        yield f"  speed      p50 {times} ms, {told} on {threads} thread(s)"
+        yield f"  speed      p50 {times} ms, {told} on {threads} thread(s){whose}"
 
 
 def _doubt(ratio: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from edgewright.bundle.atomic import atomic_path
 from edgewright.bundle.errors import BundleError, OutputError
 from edgewright.optimize.report.data import REPORT_VERSION, Report
 from edgewright.optimize.report.render import render_html, render_markdown
+from edgewright.optimize.text import plain_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,7 +47,7 @@ def read_report(bundle: Bundle) -> Report:
         msg = f"bundle {bundle.path} carries no report; make it again with edgewright optimize"
         raise BundleError(msg)
     try:
-        data = json.loads(bundle.read(_DATA))
+        data = plain_values(json.loads(bundle.read(_DATA)))
         version, rows = data["schema"]["version"], data["pictures"]
         pictures = {row["file"]: bundle.read(_PICTURES + row["file"]) for row in rows}
     except (ValueError, KeyError, TypeError) as error:

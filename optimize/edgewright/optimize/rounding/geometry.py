@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["LayerGeometry", "Window", "layer_geometries"]
-
-_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def layer_geometries(model: onnx.ModelProto) -> tuple[dict[str, LayerGeometry], 
     found: dict[str, LayerGeometry] = {}
     notes = []
     for node in model.graph.node:
-        if node.op_type not in _WEIGHTED or len(node.input) < 2 or node.input[1] not in shapes:
+        if node.op_type not in WEIGHTED or len(node.input) < 2 or node.input[1] not in shapes:
             continue
         geometry = _geometry(node, shapes[node.input[1]], values)
         if geometry is None:

@@ -56,8 +56,9 @@ class Comparison:
     def sentence(self) -> str:
         """One line for the report."""
         outcome = "kept" if self.accepted else "not kept"
-        spread = "unknown noise" if math.isinf(self.error) else f"noise {self.error:.3g}"
-        return f"loss {self.old:.4g} to {self.new:.4g} ({self.difference:+.3g}, {spread}): {outcome}"
+        # The bar itself, not the standard error it is made from: a reader compares the two numbers.
+        bar = "unknown noise" if math.isinf(self.threshold) else f"must be below {self.threshold:+.3g}"
+        return f"loss {self.old:.4g} to {self.new:.4g} ({self.difference:+.3g}, {bar}): {outcome}"
 
 
 def improves(old: NDArray[np.float64], new: NDArray[np.float64], block: int = 1) -> Comparison:

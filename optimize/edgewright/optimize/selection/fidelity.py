@@ -12,27 +12,39 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgewright.optimize.errors import DataError, JudgeError
-from edgewright.optimize.selection.figures import Figures
+from edgewright.optimize.evaluate.coco import as_truth, compare_precision
+from edgewright.optimize.evaluate.observe import CURVE_THRESHOLD
+from edgewright.optimize.selection.figures import Figures, decoder_of, placement_of
 from edgewright.optimize.selection.losses import loss_for
 from edgewright.runtime.backends.onnx import OnnxBackend
 from edgewright.runtime.errors import RuntimeFailure
+from edgewright.runtime.types import Detections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from edgewright.optimize.contract import Measured
     from edgewright.optimize.selection.figures import Fidelity
     from edgewright.optimize.selection.losses import HeadLoss
     from edgewright.optimize.spec import ModelSpec
     from edgewright.optimize.types import FeedSource, OnStep
+    from edgewright.runtime.decode import Decoder
 
-__all__ = ["FidelityJudge"]
+__all__ = ["KEPT_BYTES", "FidelityJudge"]
+
+_REPLICATES = 200  # of the bootstrap: the interval is only told, nothing is decided by it
+
+
+KEPT_BYTES = 64 * 2**20
+"""Of the float model's outputs; those of further pictures are computed anew whenever a candidate is held against them."""
 
 
 class FidelityJudge:
@@ -47,8 +59,9 @@ class FidelityJudge:
         threads: int = 1,
         block: int = 1,
         on_step: OnStep = lambda _done, _total: None,
+        keep_bytes: int = KEPT_BYTES,
     ) -> None:
-        """Runs the float model over the pictures and keeps its raw outputs.
+        """Runs the float model over the pictures and keeps its raw outputs, as far as they are small.
 
         Args:
             spec: How outputs are read; None where nobody knows.
@@ -57,17 +70,19 @@ class FidelityJudge:
             threads: For the engine, here and for candidates.
             block: Consecutive pictures that show the same scene, for ``improves``; 1 for unrelated ones.
             on_step: Told how many pictures are done.
+            keep_bytes: Outputs of the float model are kept up to this size together.
 
         Raises:
             DataError: There are no pictures.
             JudgeError: The float model cannot be run, or answers NaN or infinity.
         """
         self.block = block
-        self._feeds, self._threads = feeds, threads
+        self._feeds, self._threads, self._model = feeds, threads, model
         self._loss: HeadLoss = loss_for(spec)
         self._wanted = spec.output_names if spec is not None else None
         self._spec = spec
-        reference = []
+        reference: list[Mapping[str, NDArray[np.float32]]] = []
+        self._count = held = 0
         for answer in self._answers(model, {}, feeds):
             bad = next((name for name, value in answer.items() if not np.isfinite(value).all()), None)
             if bad is not None:
@@ -75,16 +90,20 @@ class FidelityJudge:
                     f"the float model gives NaN or infinity in output {bad!r}; it must be mended before it is quantized"
                 )
                 raise JudgeError(msg)
-            reference.append(answer)
-            on_step(len(reference), None)
-        if not reference:
+            held += sum(value.nbytes for value in answer.values())
+            # The first ones are kept, so that the rest is one stretch to be run again.
+            if held <= keep_bytes and len(reference) == self._count:
+                reference.append(answer)
+            self._count += 1
+            on_step(self._count, None)
+        if not self._count:
             msg = "there are no selection pictures; name some with --select"
             raise DataError(msg)
         self._reference = tuple(reference)
 
     def __len__(self) -> int:
         """How many selection pictures."""
-        return len(self._reference)
+        return self._count
 
     def losses(
         self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
@@ -113,13 +132,14 @@ class FidelityJudge:
         Raises:
             JudgeError: There are more or fewer of them than pictures, or they are not the float model's.
         """
-        if len(outputs) != len(self._reference):
-            msg = f"{len(outputs)} answers are given for {len(self._reference)} selection pictures"
+        if len(outputs) != self._count:
+            msg = f"{len(outputs)} answers are given for {self._count} selection pictures"
             raise JudgeError(msg)
-        for before, after in zip(self._reference, outputs, strict=True):
+        losses = []
+        for before, after in zip(self._references(), outputs, strict=True):
             _check_outputs(before, after)
-        pairs = zip(self._reference, outputs, strict=True)
-        return np.array([self._loss(before, after) for before, after in pairs], np.float64)
+            losses.append(self._loss(before, after))
+        return np.array(losses, np.float64)
 
     def describe(
         self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
@@ -130,21 +150,57 @@ class FidelityJudge:
             figures.add(before, after)
         return figures.fidelity()
 
+    def agreement_precision(
+        self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
+    ) -> Measured:
+        """AP at IoU 0.5 of a candidate's boxes with float's boxes above the score threshold as truth, 0..1.
+
+        Args:
+            model: The candidate's ONNX file.
+            engine: Its ``Variant.engine``.
+            feeds: As for ``losses``.
+
+        Raises:
+            JudgeError: The candidate cannot be run, or the model is no detector.
+        """
+        decoder: Decoder | None = None
+        seen: list[tuple[Detections, Detections]] = []
+        for before, after in self._pairs(model, engine, feeds):
+            if decoder is None:
+                decoder = decoder_of(self._spec, before)
+            # The curve wants low scores too.
+            both = tuple(decoder(outputs, placement_of(self._spec), CURVE_THRESHOLD) for outputs in (before, after))
+            if isinstance(both[0], Detections) and isinstance(both[1], Detections):
+                seen.append((both[0], both[1]))
+        if decoder is None or not seen:
+            msg = "average precision is asked of a model that finds no boxes"
+            raise JudgeError(msg)
+        float_, int8 = [row[0] for row in seen], [row[1] for row in seen]
+        truth = [as_truth(said, decoder.score_threshold) for said in float_]
+        return compare_precision(truth, float_, int8, block=self.block, replicates=_REPLICATES).int8.ap50
+
     def _pairs(
         self, model: bytes, engine: Mapping[str, Any] | None, feeds: FeedSource | None
     ) -> Iterator[tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]]:
-        count = 0
+        count, references = 0, self._references()
         for after in self._answers(model, engine or {}, feeds or self._feeds):
-            if count == len(self._reference):
+            before = next(references, None)
+            if before is None:
                 msg = f"the candidate was given more than the {count} selection pictures that float saw"
                 raise JudgeError(msg)
-            before = self._reference[count]
             _check_outputs(before, after)
             count += 1
             yield before, after
-        if count != len(self._reference):
-            msg = f"the candidate was given {count} of the {len(self._reference)} selection pictures that float saw"
+        if count != self._count:
+            msg = f"the candidate was given {count} of the {self._count} selection pictures that float saw"
             raise JudgeError(msg)
+
+    def _references(self) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+        """What float says of each picture: kept, or computed again."""
+        yield from self._reference
+        known = len(self._reference)
+        if known < self._count:
+            yield from self._answers(self._model, {}, lambda: itertools.islice(self._feeds(), known, self._count))
 
     def _answers(
         self, model: bytes, engine: Mapping[str, Any], feeds: FeedSource

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.bundle.manifest import TensorSpec
+from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.evaluate.agreement import match_frame
 from edgewright.runtime.decode import make_decoder
 from edgewright.runtime.preprocess import Placement
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.spec import ModelSpec
     from edgewright.runtime.decode import Decoder
 
-__all__ = ["Fidelity", "Figures"]
+__all__ = ["Fidelity", "Figures", "decoder_of", "placement_of"]
 
 _MOST_DB = 200.0
 _TINY = 1e-12
@@ -108,11 +109,8 @@ class Figures:
         self, spec: ModelSpec, before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
     ) -> None:
         if self._decoder is None:
-            tensors = {name: TensorSpec(name, value.shape, "float32") for name, value in before.items()}
-            self._decoder = make_decoder(spec.decode, spec.preprocess, spec.arrays, tensors)
-        width, height = spec.preprocess.width, spec.preprocess.height
-        # Boxes stay in the network's picture: overlaps are what counts here.
-        place = Placement(1.0, 1.0, 0.0, 0.0, width, height)
+            self._decoder = decoder_of(spec, before)
+        place = placement_of(spec)
         ours, theirs = self._decoder(before, place), self._decoder(after, place)
         if isinstance(ours, Detections) and isinstance(theirs, Detections):
             match = match_frame(ours, theirs, self._decoder.score_threshold)
@@ -144,6 +142,29 @@ class Figures:
             kept_boxes=self._counts["kept"] if detects else None,
             extra_boxes=self._counts["extra"] if detects else None,
         )
+
+
+def decoder_of(spec: ModelSpec | None, outputs: Mapping[str, NDArray[Any]]) -> Decoder:
+    """What reads a model's raw outputs.
+
+    Args:
+        spec: How they are read.
+        outputs: Of one picture, for their shapes.
+
+    Raises:
+        JudgeError: Nobody knows how they are read.
+    """
+    if spec is None:
+        msg = "the model's outputs have no meaning that is known"
+        raise JudgeError(msg)
+    tensors = {name: TensorSpec(name, value.shape, "float32") for name, value in outputs.items()}
+    return make_decoder(spec.decode, spec.preprocess, spec.arrays, tensors)
+
+
+def placement_of(spec: ModelSpec | None) -> Placement:
+    """Boxes stay in the network's picture: overlaps are what counts here."""
+    width, height = (1, 1) if spec is None else (spec.preprocess.width, spec.preprocess.height)
+    return Placement(1.0, 1.0, 0.0, 0.0, width, height)
 
 
 def _decibel(signal: float, noise: float) -> float:

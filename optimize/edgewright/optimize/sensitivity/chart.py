@@ -5,14 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from edgewright.optimize.report.svg import WIDTH, svg
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["region_chart", "sqnr_chart"]
+__all__ = ["noisiest", "region_chart", "shown_regions", "signed_bytes", "sqnr_chart"]
 
-_WIDTH = 720
 _NAME_END = 214
 _BAR_END = 484
 _VALUES = 540  # where figures beside the bars end
@@ -32,7 +32,7 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
     Returns:
         An SVG element; classes ``bar``, ``bar kept``, ``name``, ``tick``, ``grid`` take their colours from the page.
     """
-    shown = list(rows[:most]) + [row for row in rows[most:] if row["kept"]]
+    shown = shown_regions(rows, most)
     end = max((row["regained"] for row in shown), default=0.0) or 1.0
     parts = _head("region", "share of all layers' harm", "size", "time")
     for number, row in enumerate(shown):
@@ -40,14 +40,14 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
         value = f"{row['regained']:.1%}"
         parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=value)
         parts.append(_text(_VALUES, top + 14, "tick", value))
-        parts.append(_text(620, top + 14, "tick", f"{_signed_bytes(row['weight_bytes'])}"))
-        parts.append(_text(_WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
+        parts.append(_text(620, top + 14, "tick", f"{signed_bytes(row['weight_bytes'])}"))
+        parts.append(_text(WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
     hidden = len(rows) - len(shown)
     height = _TOP + _ROW * len(shown) + 10
     if hidden > 0:
         parts.append(_text(_NAME_END - 8, height + 6, "tick", f"and {hidden} more"))
         height += 16
-    return _svg(height, "what regions do to the answers, and what they cost in float", parts)
+    return svg(height, "what regions do to the answers, and what they cost in float", parts)
 
 
 def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
@@ -60,7 +60,7 @@ def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
     Returns:
         An SVG element; the mark has the class ``limit``.
     """
-    worst = sorted((row for row in rows if row["own_sqnr"] is not None), key=lambda row: row["own_sqnr"])[:most]
+    worst = noisiest(rows, most)
     end = max([_PLENTY_DB] + [row["own_sqnr"] for row in worst if row["own_sqnr"] < 2 * _PLENTY_DB])
     parts = _head("layer", "SQNR of its own (line: in total)", "own, dB", "total, dB")
     for number, row in enumerate(worst):
@@ -69,10 +69,20 @@ def sqnr_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
         name = row["node"] or row["tensor"]
         parts += _bar(name, share, top, kept=False, value=f"{row['own_sqnr']:.1f} dB")
         parts.append(_text(620, top + 14, "tick", f"{row['own_sqnr']:.1f}"))
-        parts.append(_text(_WIDTH - 10, top + 14, "tick", f"{row['sqnr']:.1f}"))
+        parts.append(_text(WIDTH - 10, top + 14, "tick", f"{row['sqnr']:.1f}"))
         x = round(_NAME_END + min(max(row["sqnr"] / end, 0.0), 1.0) * (_BAR_END - _NAME_END), 1)
         parts.append(f'<line class="limit" x1="{x}" x2="{x}" y1="{top + 1}" y2="{top + 19}"/>')
-    return _svg(_TOP + _ROW * len(worst) + 10, "signal to quantization noise of the worst layers", parts)
+    return svg(_TOP + _ROW * len(worst) + 10, "signal to quantization noise of the worst layers", parts)
+
+
+def shown_regions(rows: Sequence[Mapping[str, Any]], most: int = 16) -> list[Mapping[str, Any]]:
+    """The first rows, and those further down that are kept in float."""
+    return list(rows[:most]) + [row for row in rows[most:] if row["kept"]]
+
+
+def noisiest(rows: Sequence[Mapping[str, Any]], most: int = 16) -> list[Mapping[str, Any]]:
+    """The layers that allow the least on their own, worst first."""
+    return sorted((row for row in rows if row["own_sqnr"] is not None), key=lambda row: row["own_sqnr"])[:most]
 
 
 def _head(first: str, second: str, third: str, fourth: str) -> list[str]:
@@ -81,7 +91,7 @@ def _head(first: str, second: str, third: str, fourth: str) -> list[str]:
         _text(_NAME_END - 8, 18, "tick", first),
         _text(_NAME_END, 18, "tick", second, anchor="start"),
         _text(620, 18, "tick", third),
-        _text(_WIDTH - 10, 18, "tick", fourth),
+        _text(WIDTH - 10, 18, "tick", fourth),
         line,
     ]
 
@@ -101,9 +111,6 @@ def _text(x: float, y: float, css: str, text: str, anchor: str = "end") -> str:
     return f'<text class="{css}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _signed_bytes(count: int) -> str:
+def signed_bytes(count: int) -> str:
+    """A difference of sizes, for people."""
     return f"{'+' if count >= 0 else '-'}{format_bytes(abs(count))}"
-
-
-def _svg(height: float, label: str, parts: Sequence[str]) -> str:
-    return f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

@@ -6,6 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from edgewright.optimize.graph.operators import WEIGHTED
 from edgewright.optimize.graph.segments import node_id
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["MOVEMENT", "WEIGHTED", "GraphView"]
-
-WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators whose weights become integers."""
 
 MOVEMENT = frozenset(
     {

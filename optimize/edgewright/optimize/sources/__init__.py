@@ -1,4 +1,4 @@
-"""Where float models come from: ONNX files and PyTorch factories, all ending in a ``FloatModel``."""
+"""Where float models come from: ONNX files, PyTorch and TensorFlow, all ending in a ``FloatModel``."""
 
 from edgewright.optimize.sources.float_model import FloatModel
 from edgewright.optimize.sources.load import load_source

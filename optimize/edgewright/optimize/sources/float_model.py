@@ -26,13 +26,15 @@ class FloatModel:
         inputs: The input tensor.
         outputs: The output tensors that decoding reads, in the graph's order.
         source: The model as the user named it.
-        source_sha256: Digest of the ``.onnx`` file, or of the weights file of a factory.
+        source_sha256: Digest of the file or folder, or of the weights file of a factory.
         notes: How it was had, in words, for the report.
         tools: Package name to version of what made it.
         max_difference: Largest relative difference between ONNX and the framework it came from, None where
             there was none.
         feeds: Inputs that later steps can compare on, input name to tensor.
         module: The network as a factory gave it, None where there is only a file.
+        reference: What the framework it came from answers to each of ``feeds``, in the order of ``outputs``; empty
+            where there was none.
     """
 
     model: bytes
@@ -46,3 +48,4 @@ class FloatModel:
     max_difference: float | None = None
     feeds: tuple[Mapping[str, NDArray[Any]], ...] = ()
     module: SourceModel | None = None
+    reference: tuple[tuple[NDArray[Any], ...], ...] = ()

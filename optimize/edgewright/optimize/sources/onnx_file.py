@@ -107,7 +107,7 @@ def _read_bounded(path: Path) -> bytes:
             msg = f"{path} does not exist; give the path of an .onnx file, or package.module:factory with --weights"
             raise ModelError(msg)
         if not path.is_file():
-            msg = f"{path} is not a file; give the path of an .onnx file"
+            msg = f"{path} is not a file, nor a SavedModel (it holds no saved_model.pb); give the path of an .onnx file"
             raise ModelError(msg)
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size

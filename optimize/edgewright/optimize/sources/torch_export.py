@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from edgewright.optimize.spec import SourceModel
 
-__all__ = ["EXPORT_OPSET", "check_against_torch", "export_torch"]
+__all__ = ["EXPORT_OPSET", "compare_with_torch", "export_program", "export_torch"]
 
 EXPORT_OPSET = 18
 """The oldest operator set the exporter writes without converting; every runtime in use reads it."""
@@ -37,8 +37,6 @@ def export_torch(source: SourceModel, where: str) -> onnx.ModelProto:
         ModelError: The module cannot be run on, or exported for, such an input.
         SpecError: The spec says no input shape, or names fewer or more outputs than there are.
     """
-    import torch
-
     if source.spec.input_shape is None:
         msg = f"{where}: the spec must say input_shape (for a TOML spec: layout under [model])"
         raise SpecError(msg)
@@ -51,16 +49,38 @@ def export_torch(source: SourceModel, where: str) -> onnx.ModelProto:
     if len(outputs) != len(source.output_names):
         msg = f"{where} returns {len(outputs)} tensors, but output_names names {len(source.output_names)}"
         raise SpecError(msg)
+    return export_program(
+        module, np.ascontiguousarray(example, np.float32), source.input_name, source.output_names, where
+    )
+
+
+def export_program(
+    program: Any, example: NDArray[np.float32], name: str, output_names: Sequence[str], where: str
+) -> onnx.ModelProto:
+    """Exports what PyTorch can trace, or has traced.
+
+    Args:
+        program: A module, or an ``ExportedProgram``.
+        example: An input.
+        name: What to call the input.
+        output_names: What to call the outputs.
+        where: The model in words, for messages.
+
+    Raises:
+        ModelError: The exporter fails.
+    """
+    import torch
+
     try:
         with _quiet():
-            program = torch.onnx.export(
-                module,
-                (torch.from_numpy(np.ascontiguousarray(example, np.float32)),),
+            made = torch.onnx.export(
+                program,
+                (torch.from_numpy(example),),
                 dynamo=True,
                 external_data=False,
                 opset_version=EXPORT_OPSET,
-                input_names=[source.input_name],
-                output_names=list(source.output_names),
+                input_names=[name],
+                output_names=list(output_names),
                 verbose=False,
             )
     except Exception as error:
@@ -68,19 +88,19 @@ def export_torch(source: SourceModel, where: str) -> onnx.ModelProto:
         reason = " ".join(str(error).split())[:500]
         msg = f"{where} cannot be exported to ONNX: {type(error).__name__}: {reason}"
         raise ModelError(msg) from error
-    if program is None:
+    if made is None:
         msg = f"{where}: the exporter of this PyTorch returned nothing; use the torch version of constraints.txt"
         raise ModelError(msg)
-    return program.model_proto
+    return made.model_proto
 
 
-def check_against_torch(
+def compare_with_torch(
     model: bytes, source: SourceModel, feeds: Sequence[Mapping[str, NDArray[Any]]], where: str
-) -> float:
+) -> tuple[float, list[list[NDArray[Any]]]]:
     """Compares the exported file with the module on ``feeds``.
 
     Returns:
-        The largest relative difference, as in ``passes.runner.TOLERANCE``.
+        The largest relative difference, as in ``passes.runner.TOLERANCE``, and the module's own outputs.
 
     Raises:
         ModelError: It is beyond the tolerance, or the engine refuses the file.
@@ -95,7 +115,7 @@ def check_against_torch(
             f"{len(feeds)} inputs; look for randomness, or for code that depends on the values of its input"
         )
         raise ModelError(msg)
-    return difference
+    return difference, wanted
 
 
 def _run_torch(module: Any, inputs: Sequence[NDArray[Any]], where: str) -> list[list[NDArray[Any]]]:

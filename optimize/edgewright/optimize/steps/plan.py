@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from edgewright.optimize.durations import format_seconds
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "PlannedStep", "Workload", "make_plan", "predict"]
 
-_MINUTE, _HOUR = 60.0, 3600.0
 _NO_CACHE_HISTORY: tuple[StepCost, ...] = ()
 
 
@@ -173,15 +173,6 @@ def predict(work: Workload, probe: Probe, history: Sequence[StepCost] = (), *, c
         cached=cached,
         measured=measured is not None and not cached,
     )
-
-
-def format_seconds(seconds: float) -> str:
-    """Time for people: ``0.4 s``, ``35 s``, ``3.5 min``, ``1.2 h``."""
-    if seconds >= _HOUR:
-        return f"{seconds / _HOUR:.1f} h"
-    if seconds >= 2 * _MINUTE:
-        return f"{seconds / _MINUTE:.1f} min"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _from_history(work: Workload, history: Sequence[StepCost], unit_seconds: float) -> float | None:

@@ -77,6 +77,8 @@ def advise(
     feeds: FeedSource,
     losses: Losses,
     backend: str = _BACKEND,
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Advice:
     """Chooses the integers for a board.
 
@@ -86,6 +88,7 @@ def advise(
         feeds: Pictures to emulate on; a few dozen.
         losses: What outputs are worth.
         backend: The engine.
+        stop: Asked before each emulation whether time is up; then the best of what was emulated is taken.
 
     Raises:
         JudgeError: A candidate cannot be quantized or emulated.
@@ -96,7 +99,21 @@ def advise(
         origin = f" ({profile.integer_dot.origin.value})" if profile.integer_dot is not None else ""
         reason = f"sums of products on {profile.name} are {known}{origin}: the engine's preferred integers are taken"
         return Advice(profile.name, preferred_scheme(profile, backend), (reason,))
-    return _emulated(profile, make, feeds, losses, candidate_schemes(profile, backend))
+    schemes = candidate_schemes(profile, backend)
+    if stop():
+        reason = (
+            f"the time budget was spent before the sums of {profile.name} could be emulated: {schemes[0].name} is taken"
+        )
+        return Advice(profile.name, schemes[0], (reason,))
+    predictions: dict[Scheme, TargetPrediction] = {}
+
+    def emulate(scheme: Scheme) -> TargetPrediction | None:
+        if predictions and stop():
+            return None
+        predictions[scheme] = predict(make(scheme), feeds, profile, losses)
+        return predictions[scheme]
+
+    return _emulated(profile, emulate, predictions, schemes)
 
 
 def removed_share(plain: TargetPrediction, remedy: TargetPrediction) -> float | None:
@@ -113,19 +130,20 @@ def removed_share(plain: TargetPrediction, remedy: TargetPrediction) -> float | 
 
 def _emulated(
     profile: DeviceProfile,
-    make: Callable[[Scheme], QuantizedGraph],
-    feeds: FeedSource,
-    losses: Losses,
+    emulate: Callable[[Scheme], TargetPrediction | None],
+    predictions: Mapping[Scheme, TargetPrediction],
     schemes: tuple[Scheme, ...],
 ) -> Advice:
-    predictions: dict[Scheme, TargetPrediction] = {}
+    """Emulates one scheme after the other, which fills ``predictions``, and chooses."""
     plain = schemes[0]
     reasons = []
     for scheme in schemes:
         if _slow(scheme, plain) and _settled(predictions, plain):
             reasons.append(f"{scheme.name} was not tried: its kernel is slow and a faster scheme keeps the answers")
             continue
-        predictions[scheme] = predict(make(scheme), feeds, profile, losses)
+        if emulate(scheme) is None:
+            reasons.append(f"{scheme.name} was not tried: the time budget was spent")
+            continue
         if scheme is plain and _harmless(predictions[plain]):
             reason = f"{predictions[plain].sentence}: eight bits keep the answers, nothing is to be mended"
             return Advice(profile.name, plain, (reason,), {plain.name: predictions[plain]})
@@ -135,8 +153,10 @@ def _emulated(
     reasons = [predictions[plain].sentence, *reasons]
     share = removed_share(predictions[plain], predictions[chosen])
     if share is not None and chosen is not plain:
+        # Rounding can make up for more than the saturation took.
+        part = "all" if share >= 1 else f"{share:.0%}"
         reasons.append(
-            f"{chosen.name} removes {share:.0%} of that loss: {_loss(predictions[chosen]):.4g} instead of "
+            f"{chosen.name} removes {part} of that loss: {_loss(predictions[chosen]):.4g} instead of "
             f"{_loss(predictions[plain]):.4g} a picture"
         )
     return Advice(profile.name, chosen, tuple(reasons), {scheme.name: seen for scheme, seen in predictions.items()})

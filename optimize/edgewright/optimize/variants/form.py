@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgewright.bundle.manifest import Precision
+from edgewright.bundle.manifest import Format, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.bundle.manifest import TensorSpec
 
-__all__ = ["ModelForm"]
+__all__ = ["ModelForm", "form_name"]
+
+FLOAT = "float"
+
+
+def form_name(name: str, kind: Format) -> str:
+    """What a form is called in one of the formats: ``int8`` in ONNX, ``int8-tflite`` in TFLite.
+
+    Args:
+        name: Of the form.
+        kind: File format.
+    """
+    return name if kind is Format.ONNX else f"{name}-{kind.value}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +33,13 @@ class ModelForm:
 
     Attributes:
         name: Of the variant in the bundle, such as ``float16``.
-        model: The ONNX file.
+        model: The model file.
         precision: Its arithmetic.
         engine: Options the engine needs (``Variant.engine``).
         notes: What is special about it, in words.
         inputs: Its input tensors where they are not the float model's, else None.
+        outputs: Its output tensors where they are not the float model's, else None.
+        format: Of the file.
     """
 
     name: str
@@ -34,3 +48,10 @@ class ModelForm:
     engine: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     inputs: tuple[TensorSpec, ...] | None = None
+    outputs: tuple[TensorSpec, ...] | None = None
+    format: Format = Format.ONNX
+
+    @property
+    def baseline(self) -> str:
+        """Name of the float form of the same format, which its speed is measured against."""
+        return form_name(FLOAT, self.format)
