@@ -305,7 +305,9 @@ class _Optimization:
         with self._progress.stage("load the model"):
             pictures = open_samples(request.data.calibrate, request.data.calibrate_every)
             images = [sample.image for sample in itertools.islice(pictures, _COMPARED_PICTURES)]
-            source = load_source(request.model, weights=request.weights, spec=request.spec, images=images)
+            source = load_source(
+                request.model, weights=request.weights, spec=request.spec, images=images, graph=request.graph
+            )
         with self._progress.stage("prepare the float graph"):
             prepared, notes = prepare_source(source)
         # A remedy for heads may have made nodes that its recipe names.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from edgewright.bundle.manifest import Format
 from edgewright.optimize.chain.effort import Effort
 from edgewright.optimize.contract import Contract
 from edgewright.runtime.bench import BenchSettings
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.bundle.manifest import Manifest
+    from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.contract import Verdict
     from edgewright.optimize.data.plan import DataChoice
@@ -72,6 +74,8 @@ class OptimizeRequest:
         name: Of the bundle; None takes the spec's.
         version: Of the bundle.
         report: Folder for the report; None takes the output's name with ``-report``.
+        formats: File formats that go into the bundle; the first one's variant is what a runtime takes.
+        graph: Where a frozen TensorFlow graph begins and ends; None for other sources.
         recipe: What determined the result, JSON values, for the bundle's provenance.
         typed: The same with paths as they were typed, for the recipe beside the report.
     """
@@ -89,6 +93,8 @@ class OptimizeRequest:
     name: str | None = None
     version: str = "1"
     report: Path | None = None
+    formats: tuple[Format, ...] = (Format.ONNX,)
+    graph: GraphNames | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     typed: Mapping[str, Any] = field(default_factory=dict)
 

@@ -149,19 +149,19 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         keep_float=bool(values.get("keep_float")),
         name=values.get("name"),
         version=values["version"],
-        **_graph(values),
+        graph=_graph(values),
         report=_path(values.get("report")),
         recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
         typed=recipe_values(values),
     )
 
 
-def _graph(values: Mapping[str, Any]) -> dict[str, GraphNames]:
+def _graph(values: Mapping[str, Any]) -> GraphNames | None:
     """Where a frozen graph is cut; nothing for every other model."""
     from edgewright.optimize.sources.tf.names import GraphNames
 
     names = GraphNames(_names(values, "graph_inputs") or (), _names(values, "graph_outputs") or ())
-    return {"graph": names} if names else {}
+    return names or None
 
 
 def _search(values: Mapping[str, Any]) -> EngineChoice:

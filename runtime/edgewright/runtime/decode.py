@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgewright.bundle.manifest import Decode, Preprocess, TensorSpec
     from edgewright.runtime.preprocess import Placement
 
-__all__ = ["ClassifyDecoder", "Decoder", "SsdDecoder", "make_decoder"]
+__all__ = ["ClassifyDecoder", "Decoder", "SsdDecoder", "dequantized", "make_decoder"]
 
 # Suppression takes time in the square of this; a crowd has hundreds of boxes, not thousands.
 _MAX_CANDIDATES = 3000
@@ -58,7 +58,13 @@ def make_decoder(
     return ClassifyDecoder(decode, outputs)
 
 
-def _dequantized(values: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+def dequantized(values: NDArray[Any], spec: TensorSpec) -> NDArray[np.float32]:
+    """What a tensor's integers stand for; float tensors as they are.
+
+    Args:
+        values: Of an output.
+        spec: Its description.
+    """
     if spec.scale is None or spec.zero_point is None:
         return values.astype(np.float32, copy=False)
     return (values.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
@@ -148,7 +154,7 @@ class SsdDecoder:
         if len(kept) > _MAX_CANDIDATES:
             best = np.argpartition(-kept, _MAX_CANDIDATES)[:_MAX_CANDIDATES]
             rows, classes, kept = rows[best], classes[best], kept[best]
-        codes = _dequantized(outputs[self._decode.boxes].reshape(-1, 4)[rows], self._boxes)
+        codes = dequantized(outputs[self._decode.boxes].reshape(-1, 4)[rows], self._boxes)
         boxes = placement.to_frame(self._corners(codes, self._anchors[rows]) * self._net_size)
         # Outside the frame nothing is left of a box; NaN codes compare false and go the same way.
         visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -156,7 +162,7 @@ class SsdDecoder:
         return suppress(found, self._decode.iou_threshold, self._decode.max_detections)
 
     def _foreground_scores(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        raw = _dequantized(outputs[self._decode.scores].reshape(-1, self._classes), self._scores)
+        raw = dequantized(outputs[self._decode.scores].reshape(-1, self._classes), self._scores)
         if self._decode.activation is ScoreActivation.SOFTMAX:
             return _softmax(raw)[:, self._foreground]
         return _activate(raw[:, self._foreground], self._decode.activation)
@@ -190,7 +196,7 @@ class ClassifyDecoder:
         score_threshold: float | None = None,
     ) -> Classification:
         """The ``top_k`` best classes, of those at or above ``score_threshold`` when one is given."""
-        raw = _dequantized(outputs[self._decode.scores].reshape(-1), self._spec)
+        raw = dequantized(outputs[self._decode.scores].reshape(-1), self._spec)
         scores = _activate(raw, self._decode.activation)
         best = np.argsort(-scores, kind="stable")[: self._decode.top_k]
         if score_threshold is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.bundle.arrays import npy_bytes, npz_bytes, read_npy
+from edgewright.bundle.manifest import Format
 from edgewright.optimize.calibration import RangeChoice, calibrate
 from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.scheme import IntegerType
@@ -277,12 +278,15 @@ class Workbench:
             for node, (k, count) in result.facts["layers"].items()
         }
 
-    def losses(self, graph: QuantizedGraph, feeds: FeedSource | None = None) -> NDArray[np.float64]:
+    def losses(
+        self, graph: QuantizedGraph, feeds: FeedSource | None = None, kind: Format = Format.ONNX
+    ) -> NDArray[np.float64]:
         """Loss of a candidate on every selection picture.
 
         Args:
             graph: The candidate, of any precision.
             feeds: The same pictures as it takes them, where that is not as the float graph does.
+            kind: Format of the file.
         """
         key = StepKey(
             "losses",
@@ -296,14 +300,14 @@ class Workbench:
         )
 
         def compute() -> StepOutput:
-            losses = self.judge.losses(graph.model, graph.engine, feeds=feeds)
+            losses = self.judge.losses(graph.model, graph.engine, feeds, kind)
             return StepOutput({_MODEL: npz_bytes({"losses": losses})}, evaluations=len(losses))
 
         return np.asarray(self.cache.step(key, compute).arrays(_MODEL)["losses"], np.float64)
 
-    def describe(self, graph: QuantizedGraph, feeds: FeedSource | None = None) -> Fidelity:
+    def describe(self, graph: QuantizedGraph, feeds: FeedSource | None = None, kind: Format = Format.ONNX) -> Fidelity:
         """A candidate's readable figures on the selection pictures."""
-        return self.judge.describe(graph.model, graph.engine, feeds=feeds)
+        return self.judge.describe(graph.model, graph.engine, feeds, kind)
 
 
 def _pack_moments(moments: Mapping[str, LayerMoments], samples: int) -> StepOutput:

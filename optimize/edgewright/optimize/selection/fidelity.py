@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.bundle.manifest import Format
 from edgewright.optimize.errors import DataError, JudgeError
 from edgewright.optimize.evaluate.coco import as_truth, compare_precision
 from edgewright.optimize.evaluate.observe import CURVE_THRESHOLD
 from edgewright.optimize.selection.figures import Figures, decoder_of, placement_of
 from edgewright.optimize.selection.losses import loss_for
-from edgewright.runtime.backends.onnx import OnnxBackend
+from edgewright.runtime.backends.opening import open_backend
+from edgewright.runtime.decode import dequantized
 from edgewright.runtime.errors import RuntimeFailure
 from edgewright.runtime.types import Detections
 
@@ -106,14 +108,19 @@ class FidelityJudge:
         return self._count
 
     def losses(
-        self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
+        self,
+        model: bytes,
+        engine: Mapping[str, Any] | None = None,
+        feeds: FeedSource | None = None,
+        kind: Format = Format.ONNX,
     ) -> NDArray[np.float64]:
         """How far a candidate is from float, picture by picture.
 
         Args:
-            model: The candidate's ONNX file.
+            model: The candidate's file.
             engine: Its ``Variant.engine``.
             feeds: The same pictures in the same order as the candidate takes them, where it takes them otherwise.
+            kind: Format of the file.
 
         Returns:
             (n,) not negative; 0 means equal, infinity that the candidate answered NaN.
@@ -121,7 +128,7 @@ class FidelityJudge:
         Raises:
             JudgeError: The candidate cannot be run, or its outputs are not the float model's.
         """
-        return np.array([self._loss(a, b) for a, b in self._pairs(model, engine, feeds)], np.float64)
+        return np.array([self._loss(a, b) for a, b in self._pairs(model, engine, feeds, kind)], np.float64)
 
     def losses_of(self, outputs: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.float64]:
         """Losses of answers that somebody else got, such as an emulator of another board.
@@ -142,30 +149,39 @@ class FidelityJudge:
         return np.array(losses, np.float64)
 
     def describe(
-        self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
+        self,
+        model: bytes,
+        engine: Mapping[str, Any] | None = None,
+        feeds: FeedSource | None = None,
+        kind: Format = Format.ONNX,
     ) -> Fidelity:
         """The same in readable figures; see ``losses``."""
         figures = Figures(self._loss, self._spec)
-        for before, after in self._pairs(model, engine, feeds):
+        for before, after in self._pairs(model, engine, feeds, kind):
             figures.add(before, after)
         return figures.fidelity()
 
     def agreement_precision(
-        self, model: bytes, engine: Mapping[str, Any] | None = None, feeds: FeedSource | None = None
+        self,
+        model: bytes,
+        engine: Mapping[str, Any] | None = None,
+        feeds: FeedSource | None = None,
+        kind: Format = Format.ONNX,
     ) -> Measured:
         """AP at IoU 0.5 of a candidate's boxes with float's boxes above the score threshold as truth, 0..1.
 
         Args:
-            model: The candidate's ONNX file.
+            model: The candidate's file.
             engine: Its ``Variant.engine``.
             feeds: As for ``losses``.
+            kind: Format of the file.
 
         Raises:
             JudgeError: The candidate cannot be run, or the model is no detector.
         """
         decoder: Decoder | None = None
         seen: list[tuple[Detections, Detections]] = []
-        for before, after in self._pairs(model, engine, feeds):
+        for before, after in self._pairs(model, engine, feeds, kind):
             if decoder is None:
                 decoder = decoder_of(self._spec, before)
             # The curve wants low scores too.
@@ -180,10 +196,10 @@ class FidelityJudge:
         return compare_precision(truth, float_, int8, block=self.block, replicates=_REPLICATES).int8.ap50
 
     def _pairs(
-        self, model: bytes, engine: Mapping[str, Any] | None, feeds: FeedSource | None
+        self, model: bytes, engine: Mapping[str, Any] | None, feeds: FeedSource | None, kind: Format
     ) -> Iterator[tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]]:
         count, references = 0, self._references()
-        for after in self._answers(model, engine or {}, feeds or self._feeds):
+        for after in self._answers(model, engine or {}, feeds or self._feeds, kind):
             before = next(references, None)
             if before is None:
                 msg = f"the candidate was given more than the {count} selection pictures that float saw"
@@ -203,14 +219,16 @@ class FidelityJudge:
             yield from self._answers(self._model, {}, lambda: itertools.islice(self._feeds(), known, self._count))
 
     def _answers(
-        self, model: bytes, engine: Mapping[str, Any], feeds: FeedSource
+        self, model: bytes, engine: Mapping[str, Any], feeds: FeedSource, kind: Format = Format.ONNX
     ) -> Iterator[Mapping[str, NDArray[np.float32]]]:
         try:
-            backend = OnnxBackend(model, threads=self._threads, engine=engine)
+            backend = open_backend(kind, model, threads=self._threads, engine=engine)
+            specs = {spec.name: spec for spec in backend.outputs}
             for feed in feeds():
                 outputs = backend.run(feed)
                 names = self._wanted or tuple(outputs)
-                yield {name: outputs[name].astype(np.float32) for name in names}
+                # A copy: the backend's buffers are overwritten by the next picture.
+                yield {name: np.array(dequantized(outputs[name], specs[name])) for name in names}
         except RuntimeFailure as error:
             msg = f"a model cannot be run on the selection pictures: {error}"
             raise JudgeError(msg) from error
