@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Callable[[Path], dict[str, str | None]], str]] = {
     "spec and task": (lambda _: {"task": "classify"}, "give one of the two"),
     "classifier flag without task": (lambda _: {"top_k": "3"}, "add --task classify"),
     "nonsense size": (lambda _: {"max_size": "big"}, "not a size"),
-    "nonsense promise": (lambda _: {"min_agreement": "120"}, "between 0 and 100"),
+    "nonsense promise": (lambda _: {"min_agreement": "120"}, "above 1 and up to 100"),
     "no threads": (lambda _: {"threads": "0"}, "no number of threads"),
     "too many threads": (lambda _: {"threads": "999999999999"}, "no number of threads"),
     "no runs": (lambda _: {"runs": "-5"}, "--runs cannot be -5"),

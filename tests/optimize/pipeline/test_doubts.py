@@ -10,6 +10,7 @@ from tiny_models import write_classifier, write_clip, write_detector, write_labe
 
 from edgewright.cli.main import main
 from edgewright.optimize import target
+from edgewright.optimize.report.summary import summary_lines
 from edgewright.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
@@ -62,8 +63,12 @@ def test_labels_that_float_itself_fails_pass_nothing(
 
 
 def test_without_a_contract_a_note_says_so(parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    notes = optimize(classify(parts, tmp_path / "a.edge", 1), capsys, 0)["report"]["notes"]
-    assert any("float itself scores 0.0 %" in note for note in notes)
+    report = optimize(classify(parts, tmp_path / "a.edge", 1), capsys, 0)["report"]
+    page, text = ((tmp_path / "a-report" / f"report.{kind}").read_text() for kind in ("html", "md"))
+    for told in (*summary_lines(report), *report["notes"]), (page,), (text,):
+        assert any("float itself scores 0.0 %" in line for line in told)
+    assert "These labels tell nothing" in page
+    assert "These labels tell nothing" in text
 
 
 def test_the_right_labels_are_not_doubted(parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,3 +152,38 @@ def test_inspect_tells_how_it_came_about(parts: Path, tmp_path: Path, capsys: py
     assert main(["verify", str(bundle)]) == 0
     files = capsys.readouterr().out.split(" files,")[0].rsplit(" ", 1)[-1]
     assert f"files        {files} " in told
+
+
+def test_a_share_for_a_percentage_is_refused_wherever_it_is_given(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.toml").write_text("min-agreement = 0.9\n")
+    words = [*detect(parts, tmp_path / "a.edge"), *PLAIN]
+    for more in (["--min-agreement", "0.9"], ["--recipe", str(tmp_path / "r.toml")]):
+        assert main([*words, *more]) == 2
+        assert "did you mean 90?" in capsys.readouterr().err
+    assert not (tmp_path / "a.edge").exists()
+    assert main([*words, "--agree", f"{parts / 'clip.avi'}#1::4"]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "a.edge"), "--min-agreement", "0.9"]) == 2
+    assert "did you mean 90?" in capsys.readouterr().err
+
+
+def test_labels_without_class_names_are_told_what_to_give(
+    parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = classify(parts, tmp_path / "a.edge", 0)
+    (tmp_path / "a.csv").write_text("photo-10000.png,unicorn\n")
+    assert main([*words, *PLAIN]) == 2
+    said = capsys.readouterr().err
+    assert "'unicorn'" in said
+    assert "--class-names" in said
+
+
+def test_few_selection_pictures_are_told(parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--select", f"{parts / 'clip.avi'}#2:26:4", "--agree", f"{parts / 'clip.avi'}#1::4"]
+    notes = optimize(detect(parts, tmp_path / "a.edge", *few), capsys, 0)["report"]["notes"]
+    assert any(note.startswith("only 6 selection pictures") for note in notes)
+    many = ["--agree", f"{parts / 'clip.avi'}#1::4"]
+    notes = optimize(detect(parts, tmp_path / "b.edge", *many), capsys, 0)["report"]["notes"]
+    assert not any("selection pictures:" in note for note in notes)

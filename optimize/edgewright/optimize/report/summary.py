@@ -35,6 +35,8 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
     yield f"  size       {change}, {size_change(size['ratio'])}"
     yield from _speed_lines(report["speed"], "this machine, not the board" if report["judged"]["foreign"] else None)
+    if report["labelled"] and report["labelled"].get("doubt"):
+        yield f"  labels     {report['labelled']['doubt']}"
     for quality in (report["labelled"], report["agreement"]):
         for metric in quality["metrics"] if quality else ():
             title, factor, decimals, unit = METRIC_TITLES.get(metric["name"], (metric["name"], 1, 4, ""))
