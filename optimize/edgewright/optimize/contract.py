@@ -18,7 +18,7 @@ Example:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ __all__ = [
     "Status",
     "Verdict",
     "judge",
+    "together",
 ]
 
 BLOCK_S = 2.0
@@ -187,6 +188,9 @@ class Figures:
     doubts: Mapping[ClauseKind, str] = field(default_factory=dict)
 
 
+_WORST_FIRST = (Status.FAIL, Status.INCONCLUSIVE, Status.PASS, Status.UNJUDGED)
+
+
 @dataclass(frozen=True)
 class ClauseVerdict:
     """One promise and what became of it.
@@ -225,6 +229,26 @@ class Verdict:
         if self.status is Status.PASS:
             return f"PASS: {_count(len(told), 'promise')} kept"
         return f"{self.status.value}: " + "; ".join(told)
+
+
+def together(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """One verdict over several variants that are shipped together: the promises hold for each of them.
+
+    Args:
+        verdicts: By what the variant is called; at least one.
+
+    Returns:
+        The only one as it is; else all clauses, told apart by name, and the worst status.
+    """
+    if len(verdicts) == 1:
+        return next(iter(verdicts.values()))
+    worst = next(status for status in _WORST_FIRST if any(verdict.status is status for verdict in verdicts.values()))
+    clauses = (
+        replace(clause, sentence=f"{name}: {clause.sentence}")
+        for name, verdict in verdicts.items()
+        for clause in verdict.clauses
+    )
+    return Verdict(worst, tuple(clauses))
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from edgewright.bundle.manifest import Calibration, Precision, Provenance
+from edgewright.bundle.manifest import Calibration, Format, Precision, Provenance
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import golden_vectors, shrink
+from edgewright.optimize.contract import together
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.recipe import recipe_text
 from edgewright.optimize.report.data import ReportInput, build_report
 from edgewright.optimize.report.write import report_payload, staged_report
 from edgewright.optimize.request import OptimizeResult
 from edgewright.optimize.speed import latency_of
+from edgewright.optimize.variants.form import form_name
+from edgewright.runtime.backends.choice import EngineOptions
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -26,17 +30,28 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import Golden, Metric, Variant
     from edgewright.optimize.candidate import Candidate
+    from edgewright.optimize.contract import Verdict
+    from edgewright.optimize.delivery import Delivery
     from edgewright.optimize.judge import Judgement
     from edgewright.optimize.progress import Progress
     from edgewright.optimize.report.story import Story
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.roles import Roles
-    from edgewright.optimize.shipping import Choice
     from edgewright.optimize.sources import FloatModel
 
 __all__ = ["Outcome", "finish", "provenance_of"]
 
-_TOOLS = ("edgewright", "numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools", "scipy")
+_PLAIN_KERNELS = EngineOptions(xnnpack=False)
+_TOOLS = (
+    "edgewright",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "opencv-python-headless",
+    "pycocotools",
+    "scipy",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,25 +60,30 @@ class Outcome:
 
     Attributes:
         candidate: All forms of the model.
-        choice: Which of them is shipped, and which was judged.
-        judgement: What was measured of that one.
+        delivered: Format by format, what is shipped and what was measured of it; a runtime takes the first.
         story: How it came about, for the report.
         roles: The pictures.
         method: How the ranges of the integer forms were set.
         recipe: The settings that make the result again.
         notes: What the user should know, in order.
         foreign: Whether the board has another kind of processor than this machine.
+        route: Who wrote the TFLite files; None where there are none.
     """
 
     candidate: Candidate
-    choice: Choice
-    judgement: Judgement
+    delivered: tuple[Delivery, ...]
     story: Story
     roles: Roles
     method: str
     recipe: Mapping[str, Any]
     notes: tuple[str, ...]
     foreign: bool = False
+    route: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the bundle: every promise holds for each of its formats."""
+        return together({one.kind.value: one.judgement.verdict for one in self.delivered})
 
 
 def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Progress) -> OptimizeResult:
@@ -78,24 +98,34 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
     Raises:
         OutputError: Something cannot be written; then nothing is.
     """
-    judgement, choice = outcome.judgement, outcome.choice
-    shipped = outcome.candidate.only(choice.name, *((FLOAT,) if request.keep_float else ()))
-    golden_data, golden = _golden(draft, shipped, judgement)
-    notes = [*outcome.notes, *_size_notes(outcome), *judgement.notes]
+    delivered = outcome.delivered
+    names = [one.choice.name for one in delivered]
+    floats = [form_name(FLOAT, one.kind) for one in delivered] if request.keep_float else []
+    shipped = outcome.candidate.only(*names, *floats)
+    golden_data, golden = _golden(draft, shipped, delivered[0].judgement)
+    told = [*_size_notes(outcome), *itertools.chain.from_iterable(one.judgement.notes for one in delivered)]
+    notes = [*outcome.notes, *dict.fromkeys(told)]
     for note in notes[len(outcome.notes) :]:
         progress.note(note)
     calibrated = outcome.roles.calibrated
-    provenance = provenance_of(request, outcome.candidate.source, judgement.verdict.status.value)
+    provenance = provenance_of(request, outcome.candidate.source, outcome.verdict.status.value)
     manifest = dataclasses.replace(
-        shipped.manifest(tuple(_timed(variant, judgement) for variant in shipped.variants()), provenance),
+        shipped.manifest(tuple(_timed(variant, delivered) for variant in shipped.variants()), provenance),
         calibration=Calibration(calibrated.digest, calibrated.count, outcome.method, calibrated.source),
         # Figures of a form that is not in the bundle would mislead whoever reads them there.
-        metrics=tuple(row for row in _metrics(judgement) if row.variant in {FLOAT, choice.name}),
+        metrics=_metrics(delivered),
         golden=golden,
     )
     with progress.stage("draw the report and write the bundle"):
         given = ReportInput(
-            manifest, judgement, outcome.candidate, choice, outcome.story, tuple(notes), outcome.foreign
+            manifest=manifest,
+            verdict=outcome.verdict,
+            delivered=delivered,
+            candidate=outcome.candidate,
+            story=outcome.story,
+            notes=tuple(notes),
+            foreign=outcome.foreign,
+            route=outcome.route,
         )
         report = build_report(given)
         payload = shipped.payload() | {golden.file: golden_data, **report_payload(report)}
@@ -104,7 +134,7 @@ def finish(request: OptimizeRequest, draft: Path, outcome: Outcome, progress: Pr
         with staged_report(report, request.report_folder, beside=recipe) as files:
             written = write_bundle(request.output, manifest, payload)
     beside = tuple(request.report_folder / name for name in recipe)
-    return OptimizeResult(request.output, written, judgement.verdict, report.data, (*files, *beside))
+    return OptimizeResult(request.output, written, outcome.verdict, report.data, (*files, *beside))
 
 
 def provenance_of(request: OptimizeRequest, source: FloatModel, verdict: str) -> Provenance:
@@ -126,26 +156,40 @@ def _golden(draft: Path, shipped: Candidate, judgement: Judgement) -> tuple[byte
     with open_bundle(draft) as bundle:
         # One thread, whatever was timed: `verify` repeats these on boards of any size.
         sessions = {form.name: open_session(bundle, form.name, 1) for form in shipped.forms}
-    return golden_vectors(frames, sessions, {f.name for f in shipped.forms if f.precision is not Precision.FLOAT32})
+        # Not every device has XNNPACK for integers, and the interpreter's own kernels round otherwise.
+        plain = {
+            form.name: open_session(bundle, form.name, 1, options=_PLAIN_KERNELS)
+            for form in shipped.forms
+            if form.format is Format.TFLITE
+        }
+    reduced = {form.name for form in shipped.forms if form.precision is not Precision.FLOAT32}
+    return golden_vectors(frames, sessions, reduced, plain)
 
 
-def _metrics(judgement: Judgement) -> Sequence[Metric]:
-    labelled = judgement.labelled.metrics if judgement.labelled is not None else ()
-    return (*labelled, *judgement.agreement.metrics)
+def _metrics(delivered: Sequence[Delivery]) -> tuple[Metric, ...]:
+    """Every figure once; those of a form that is not in the bundle would mislead whoever reads them there."""
+    names = {FLOAT, *(one.choice.name for one in delivered)}
+    rows: list[Metric] = []
+    for one in delivered:
+        labelled = one.judgement.labelled.metrics if one.judgement.labelled is not None else ()
+        rows += [row for row in (*labelled, *one.judgement.agreement.metrics) if row.variant in names]
+    return tuple({(row.name, row.variant): row for row in rows}.values())
 
 
 def _size_notes(outcome: Outcome) -> Sequence[str]:
-    size = len(outcome.candidate.form(outcome.choice.judged).model)
-    if size >= len(outcome.candidate.form(FLOAT).model):
-        return ("the INT8 file is no smaller than the float one: too little of the model could be quantized",)
+    for one in outcome.delivered:
+        judged, float_ = (outcome.candidate.form(name) for name in (one.choice.judged, form_name(FLOAT, one.kind)))
+        if len(judged.model) >= len(float_.model):
+            return ("the INT8 file is no smaller than the float one: too little of the model could be quantized",)
     return ()
 
 
-def _timed(variant: Variant, judgement: Judgement) -> Variant:
-    timed = {row.variant for row in judgement.bench.variants}
-    if variant.name not in timed:
+def _timed(variant: Variant, delivered: Sequence[Delivery]) -> Variant:
+    benches = [one.judgement.bench for one in delivered]
+    bench = next((bench for bench in benches if variant.name in {row.variant for row in bench.variants}), None)
+    if bench is None:
         return variant
-    return dataclasses.replace(variant, latency=(latency_of(judgement.bench, variant.name),))
+    return dataclasses.replace(variant, latency=(latency_of(bench, variant.name),))
 
 
 def _version(package: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import EdgewrightError
-from edgewright.bundle.manifest import Precision
+from edgewright.bundle.manifest import Format, Precision
 from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.chain.effort import FORMS
 from edgewright.optimize.chain.goal import agreement_of
@@ -26,7 +26,7 @@ from edgewright.runtime.bench import MIN_PAIRS, BenchSettings
 from edgewright.runtime.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_wanted", "compare_forms", "float_form", "make_forms", "refuse_unmade"]
 
+_ONNX_ONLY = frozenset({"uint8-input", "weight-only"})
 _BRIEF_BLOCKS = MIN_PAIRS + 4
 
 
@@ -86,16 +87,20 @@ def make_forms(
     return tuple(forms), tuple(notes)
 
 
-def check_wanted(wanted: str | None, made: tuple[str, ...]) -> None:
+def check_wanted(wanted: str | None, made: tuple[str, ...], formats: Sequence[Format] = (Format.ONNX,)) -> None:
     """Refuses a form that no pass will make, before any work.
 
     Args:
         wanted: Name of the form to ship; None chooses.
         made: Further forms that the chain makes.
+        formats: File formats asked for.
 
     Raises:
-        SpecError: The form is not among them.
+        SpecError: The form is not among them, or none of the formats has it.
     """
+    if wanted in _ONNX_ONLY and Format.ONNX not in formats:
+        msg = f"--ship {wanted}: there is no such form in TFLite; add onnx to --formats, or ship another form"
+        raise SpecError(msg)
     if wanted is None or wanted in (INT8, *made):
         return
     if wanted not in FORMS:
@@ -136,34 +141,47 @@ def _made(maker: Callable[[], ModelForm]) -> ModelForm | str:
 
 def compare_forms(
     draft: Path, candidate: Candidate, bench: Workbench, roles: Roles, threads: int
-) -> tuple[FormFigures, ...]:
-    """First figures of all forms but the float one: fidelity on the selection pictures, and a brief timing.
+) -> Mapping[Format, tuple[FormFigures, ...]]:
+    """First figures of all forms but the float ones: fidelity on the selection pictures, and a brief timing.
 
     Args:
         draft: Bundle with all forms.
-        candidate: The forms; the float one first, then the static INT8 one.
+        candidate: The forms; of each format the float one first, then the static INT8 one.
         bench: What steps work with.
         roles: The pictures.
         threads: For the engine.
 
+    Returns:
+        Rows by format; speed is against the float form of the same format.
+
     Raises:
-        JudgeError: The float model cannot be timed.
+        JudgeError: A float form cannot be timed.
     """
-    able, problems = _able(draft, candidate)
+    kinds = dict.fromkeys(form.format for form in candidate.forms)
+    groups = {kind: [form for form in candidate.forms if form.format is kind] for kind in kinds}
+    # A float form alone is there to be compared with.
+    return {kind: _compared(draft, forms, bench, roles, threads) for kind, forms in groups.items() if len(forms) > 1}
+
+
+def _compared(
+    draft: Path, forms: Sequence[ModelForm], bench: Workbench, roles: Roles, threads: int
+) -> tuple[FormFigures, ...]:
+    able, problems = _able(draft, forms)
     frames = [sample.image for sample in roles.some_selection()]
     settings = BenchSettings(threads=threads, blocks=_BRIEF_BLOCKS)
-    with bench.progress.stage(f"time {len(able)} forms briefly", settings.blocks) as advance:
+    title = f"time {len(able)} {forms[0].format.value} forms briefly"
+    with bench.progress.stage(title, settings.blocks) as advance:
         times = measure_speed(draft, able, frames, settings, advance)
     rows = []
     reference: NDArray[np.float64] | None = None
-    for form in candidate.forms[1:]:
+    for form in forms[1:]:
         size, precision = len(form.model), form.precision.value
         if form.name in problems:
             rows.append(FormFigures(form.name, precision, size, problem=problems[form.name]))
             continue
         graph = QuantizedGraph(form.model, form.engine)
         feeds = None if form.inputs is None else roles.selection_for(form.inputs[0])
-        losses = bench.losses(graph, feeds)
+        losses = bench.losses(graph, feeds, form.format)
         reference = losses if reference is None else reference
         rows.append(
             FormFigures(
@@ -171,7 +189,7 @@ def compare_forms(
                 precision=precision,
                 bytes=size,
                 loss=float(losses.mean()),
-                agreement=agreement_of(bench.describe(graph, feeds)),
+                agreement=agreement_of(bench.describe(graph, feeds, form.format)),
                 speedup=speedup_of(times, form.name),
                 worse=_is_worse(losses, reference, bench.selection.block),
             )
@@ -179,10 +197,10 @@ def compare_forms(
     return tuple(rows)
 
 
-def _able(draft: Path, candidate: Candidate) -> tuple[list[str], dict[str, str]]:
+def _able(draft: Path, forms: Sequence[ModelForm]) -> tuple[list[str], dict[str, str]]:
     """Forms that this machine's engine loads, and what it says of the others."""
     with open_bundle(draft) as bundle:
-        problems = {form.name: _problem(bundle, form.name) for form in candidate.forms}
+        problems = {form.name: _problem(bundle, form.name) for form in forms}
     able = [name for name, problem in problems.items() if not problem]
     return able, {name: problem for name, problem in problems.items() if problem}
 

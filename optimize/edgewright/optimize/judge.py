@@ -55,6 +55,7 @@ class JudgeSettings:
         metric: For detectors, the AP that ``max_drop`` is about.
         timing: How long and how to time; its ``threads`` are those of evaluation, too.
         variant: The variant that is judged, against ``float``.
+        baseline: The float variant of the same format, which it is timed against and which the speed gate ships.
         float_shipped: The speed gate closed: the float model goes into the bundle, and the contract is about that.
         gate: Whether a variant that turns out slower than float gives its place to the float model.
         foreign: The board has another kind of processor: times taken here say nothing of the contract's speed.
@@ -64,6 +65,7 @@ class JudgeSettings:
     metric: str
     timing: BenchSettings
     variant: str = INT8
+    baseline: str = FLOAT
     float_shipped: bool = False
     gate: bool = False
     foreign: bool = False
@@ -148,7 +150,7 @@ def judge_candidate(
     """Measures and judges.
 
     Args:
-        draft: Bundle with the variants ``float`` and ``settings.variant``.
+        draft: Bundle with the variants ``float``, ``settings.baseline`` and ``settings.variant``.
         plan: Which pictures serve what.
         used: Pictures that nothing may be judged on any more.
         settings: Contract and timing.
@@ -161,7 +163,7 @@ def judge_candidate(
     notes: list[str] = []
     with open_bundle(draft) as bundle:
         pair = open_pair(bundle, FLOAT, settings.variant, settings.timing.threads)
-        size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, FLOAT))
+        size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, settings.baseline))
         task = _Task(settings.metric, _classes(bundle.manifest))
     labelled_seen, labelled = _judge_labelled(plan, pair, task, progress, notes.append)
     seen = _observe_agreement(plan, used, pair, progress, notes.append) or labelled_seen
@@ -176,9 +178,9 @@ def judge_candidate(
     chosen = _choose_pictures(plan, seen, agreement)
     frames = [picture.sample.image for picture in chosen.timed]
     with progress.stage(
-        f"time float and {settings.variant}, each in its own process", settings.timing.blocks
+        f"time {settings.baseline} and {settings.variant}, each in its own process", settings.timing.blocks
     ) as advance:
-        bench = measure_speed(draft, (FLOAT, settings.variant), frames, settings.timing, advance)
+        bench = measure_speed(draft, (settings.baseline, settings.variant), frames, settings.timing, advance)
     figures = Figures(
         drop=labelled.headline if labelled is not None else None,
         agreement=agreement.headline,

@@ -20,10 +20,13 @@ import contextlib
 import dataclasses
 import itertools
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgewright.bundle.errors import MissingExtraError
+from edgewright.bundle.manifest import Format
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import Candidate
 from edgewright.optimize.chain.effort import FORMS, chain_for
@@ -35,19 +38,20 @@ from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
 from edgewright.optimize.data.plan import check_sources, open_plan
 from edgewright.optimize.data.samples import open_samples
+from edgewright.optimize.delivery import deliver
 from edgewright.optimize.durations import format_seconds
 from edgewright.optimize.errors import OptimizeError
 from edgewright.optimize.finish import Outcome, finish, provenance_of
 from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
-from edgewright.optimize.judge import JudgeSettings, check_contract, judge_candidate
+from edgewright.optimize.judge import check_contract
 from edgewright.optimize.outputs import check_outputs, room_for_temporary_files
+from edgewright.optimize.parity.measure import layer_rows, output_rows
 from edgewright.optimize.preparation import prepare_source
 from edgewright.optimize.progress import Progress, SilentProgress
 from edgewright.optimize.recipe import recipe_text, reproduced_by
 from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
 from edgewright.optimize.roles import Roles, open_roles
-from edgewright.optimize.shipping import choose_form, too_slow
 from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
 from edgewright.optimize.target import (
@@ -58,6 +62,8 @@ from edgewright.optimize.target import (
     predict_boards,
     schemes_to_emulate,
 )
+from edgewright.optimize.tflite_forms import make_tflite_forms
+from edgewright.optimize.variants.form import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,6 +72,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.chain.run import ChainResult, State
     from edgewright.optimize.shipping import Choice, FormFigures
     from edgewright.optimize.target import Target
+    from edgewright.optimize.variants.form import ModelForm
 
 __all__ = ["OptimizeRequest", "OptimizeResult", "plan_optimize", "run_optimize"]
 
@@ -121,7 +128,7 @@ def _step_folder(request: OptimizeRequest) -> Iterator[Path]:
 
 def _reproduced(values: Mapping[str, Any], best: State, choice: Choice) -> dict[str, Any]:
     """The settings that make the shipped file again."""
-    form = None if choice.gated else choice.name
+    form = None if choice.gated else plain_name(choice.name)
     further = (form,) if form in FORMS else ()
     return reproduced_by(values, (*best.names, *further) if best.by_passes else None, best.keep_float, form)
 
@@ -137,8 +144,18 @@ class _Loaded:
 class _Found:
     chained: ChainResult
     target: Target
-    rows: Sequence[FormFigures]
+    rows: Mapping[Format, Sequence[FormFigures]]
     choice: Choice
+    parity: Mapping[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Further:
+    """What is to be known of the forms: notes, who wrote the TFLite files, how their tensors lie."""
+
+    notes: tuple[str, ...]
+    route: str | None = None
+    axes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 class _Optimization:
@@ -170,49 +187,64 @@ class _Optimization:
         target = choose_target(self._search.profile, bench, self._chain, self._search.keep_float)
         bench.scheme = target.scheme
         chained = self._run_engine(bench, loaded)
-        made, notes = make_forms(chained.best, self._chain, bench, loaded.source, self._search.ship)
-        refuse_unmade(self._search.ship, notes)
+        forms, further = self._forms(bench, loaded, chained)
         name = request.name or loaded.source.spec.name
-        candidate = Candidate(loaded.source, (float_form(loaded.prepared), *made), name, request.version)
+        candidate = Candidate(loaded.source, forms, name, request.version)
         with tempfile.TemporaryDirectory(prefix="edgewright-optimize-") as folder:
             draft = Path(folder) / "draft"
             provenance = provenance_of(request, loaded.source, "UNJUDGED")
             write_bundle(draft, candidate.manifest(candidate.variants(), provenance), candidate.payload())
             rows = compare_forms(draft, candidate, bench, roles, request.timing.threads)
-            choice = choose_form(rows, request.contract, self._search.ship, foreign=target.foreign)
-            progress.note(choice.why)
-            settings = JudgeSettings(
-                request.contract,
-                request.metric,
-                request.timing,
-                variant=choice.judged,
-                float_shipped=choice.gated,
-                gate=self._search.ship is None and not target.foreign,
-                foreign=target.foreign,
-            )
-            judgement = judge_candidate(draft, roles.plan, roles.used, settings, progress)
-            if judgement.slower:
-                choice = too_slow(choice)
-                progress.note(choice.why)
-            story = self._story(bench, roles, _Found(chained, target, rows, choice))
+            delivered = deliver(draft, rows, roles, request, progress, foreign=target.foreign)
+            first = delivered[0].choice
+            parity = self._parity(draft, loaded, further)
             outcome = Outcome(
                 candidate=candidate,
-                choice=choice,
-                judgement=judgement,
-                story=story,
+                delivered=delivered,
+                story=self._story(bench, roles, _Found(chained, target, rows, first, parity)),
                 roles=roles,
                 method=chained.best.method,
-                recipe=_reproduced(request.typed, chained.best, choice),
-                notes=(*loaded.notes, *roles.plan.notes, *roles.notes, *chained.notes, *notes, choice.why),
+                recipe=_reproduced(request.typed, chained.best, first),
+                notes=(
+                    *(*loaded.notes, *roles.plan.notes, *roles.notes, *chained.notes, *further.notes),
+                    *(one.choice.why for one in delivered),
+                ),
                 foreign=target.foreign,
+                route=further.route,
             )
             result = finish(request, draft, outcome, progress)
         return dataclasses.replace(result, explanations=self._cache.finish(str(request.output.absolute())))
 
+    def _forms(self, bench: Workbench, loaded: _Loaded, chained: ChainResult) -> tuple[tuple[ModelForm, ...], _Further]:
+        """All forms of the formats asked for, the float ones first of each, and what there is to say of them."""
+        request, chain, best = self._request, self._chain, chained.best
+        forms, notes = [float_form(loaded.prepared)], list[str]()
+        if Format.ONNX in request.formats:
+            made, notes_ = make_forms(best, chain, bench, loaded.source, self._search.ship)
+            refuse_unmade(self._search.ship, notes_)
+            forms += made
+            notes += notes_
+        if Format.TFLITE not in request.formats:
+            return tuple(forms), _Further(tuple(notes))
+        tflite = make_tflite_forms(best, loaded.prepared, chain.forms, bench, loaded.source, model=request.model)
+        return (*forms, *tflite.forms), _Further((*notes, *tflite.notes), tflite.route, tflite.axes)
+
+    def _parity(self, draft: Path, loaded: _Loaded, further: _Further) -> Mapping[str, list[dict[str, Any]]]:
+        """Whether the forms say the same; what is slow to measure is left out by brief chains."""
+        with self._progress.stage("compare source, ONNX and TFLite"):
+            outputs = self._if_it_can(lambda: output_rows(draft, loaded.source))
+            layers = []
+            if further.axes and not self._chain.brief:
+                layers = self._if_it_can(lambda: layer_rows(draft, loaded.source, loaded.prepared, further.axes))
+        return {"outputs": outputs, "layers": layers}
+
     def _check(self) -> None:
         """What can be refused before the model is loaded, which may take a while."""
-        check_wanted(self._search.ship, self._chain.forms)
+        check_wanted(self._search.ship, self._chain.forms, self._request.formats)
         likely_scheme(self._search.profile)
+        if Format.TFLITE in self._request.formats and find_spec("ai_edge_litert") is None:
+            what = "writing and judging TFLite files needs ai_edge_litert, which is not installed"
+            raise MissingExtraError(what, "optimize,tflite")
         check_sources(self._request.data)
 
     def _run_engine(self, bench: Workbench, loaded: _Loaded) -> ChainResult:
@@ -231,7 +263,8 @@ class _Optimization:
         boards = [] if self._quiet else self._if_it_can(lambda: predict_boards(best.graph, bench, self._search.profile))
         return Story(
             trials=[trial.values() for trial in chained.trials],
-            forms=[row.values() for row in found.rows],
+            forms=[row.values() for rows in found.rows.values() for row in rows],
+            parity=found.parity,
             choice=found.choice.why,
             recipe=recipe_text(_reproduced(self._request.recipe, best, found.choice)),
             pictures={"calibration": roles.calibrated.to_json(), "selection": roles.selected.to_json()},

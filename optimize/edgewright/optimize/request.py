@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.bundle.manifest import Manifest
-    from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.contract import Verdict
     from edgewright.optimize.data.plan import DataChoice
+    from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.spec import ClassifierOptions, ModelSpec
     from edgewright.optimize.steps import Explanation
 

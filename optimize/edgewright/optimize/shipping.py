@@ -91,7 +91,12 @@ class Choice:
 
 
 def choose_form(
-    rows: Sequence[FormFigures], contract: Contract, wanted: str | None = None, *, foreign: bool = False
+    rows: Sequence[FormFigures],
+    contract: Contract,
+    wanted: str | None = None,
+    *,
+    foreign: bool = False,
+    baseline: str = FLOAT,
 ) -> Choice:
     """Chooses by the rules of the module.
 
@@ -100,6 +105,7 @@ def choose_form(
         contract: What was promised.
         wanted: Name of the form to ship; None chooses.
         foreign: The model is for a board with another kind of processor, see ``another_kind``.
+        baseline: Name of the float form of the same format.
 
     Raises:
         SpecError: The form wanted is not there, or cannot be run here.
@@ -115,7 +121,7 @@ def choose_form(
     if not quick:
         best = min(able, key=lambda row: row.loss if row.loss is not None else float("inf"), default=rows[0])
         why = f"no form is faster than the float model here ({_listed(able)}); the float model is shipped"
-        return Choice(FLOAT, best.name, why, gated=True)
+        return Choice(baseline, best.name, why, gated=True)
     fewest = min(_missed(row, contract) for row in quick)
     kept = [row for row in quick if _missed(row, contract) == fewest]
     faithful = [row for row in kept if not row.worse] or kept
@@ -149,14 +155,15 @@ def another_kind(profile: DeviceProfile, machine: Machine) -> bool:
     return bool(wanted & _DOT_PRODUCTS) != bool(there & _DOT_PRODUCTS) or bool(wanted - _DOT_PRODUCTS - there)
 
 
-def too_slow(choice: Choice) -> Choice:
+def too_slow(choice: Choice, baseline: str = FLOAT) -> Choice:
     """What is shipped when the final timing shows that the form chosen is slower than float after all.
 
     Args:
         choice: By the brief timing.
+        baseline: Name of the float form of the same format.
     """
     why = f"{choice.judged} is slower than the float model here by the final timing; the float model is shipped"
-    return Choice(FLOAT, choice.judged, why, gated=True)
+    return Choice(baseline, choice.judged, why, gated=True)
 
 
 def _wanted(rows: Sequence[FormFigures], name: str) -> Choice:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from edgewright.optimize.variants.form import ModelForm, form_name
 from edgewright.runtime.backends.litert import LiteRtBackend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,11 +57,13 @@ class TfliteForms:
         forms: The float form first, then the static INT8 one, then further ones.
         route: Who wrote the files: ``WRITER_ROUTE`` or the name of a borrowed converter.
         notes: What the user should know.
+        axes: By form, which ONNX axis each axis of a tensor is, for tensors that bear the name of an ONNX tensor.
     """
 
     forms: tuple[ModelForm, ...]
     route: str
     notes: tuple[str, ...]
+    axes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 def make_tflite_forms(
@@ -94,10 +96,10 @@ def make_tflite_forms(
 
 
 def _written(best: State, prepared: bytes, further: Sequence[str]) -> TfliteForms:
-    forms = [
-        _form("float", write_tflite(prepared, form=TfliteForm.FLOAT32), Precision.FLOAT32),
-        _form("int8", write_tflite(best.graph.model, form=TfliteForm.INT8, ranges=best.ranges), Precision.INT8),
-    ]
+    float_ = write_tflite(prepared, form=TfliteForm.FLOAT32)
+    integer = write_tflite(best.graph.model, form=TfliteForm.INT8, ranges=best.ranges)
+    forms = [_form("float", float_, Precision.FLOAT32), _form("int8", integer, Precision.INT8)]
+    axes = {form.name: file.axes for form, file in zip(forms, (float_, integer), strict=True)}
     notes = []
     for name in (name for name in further if name in _FURTHER):
         kind, precision = _FURTHER[name]
@@ -105,7 +107,7 @@ def _written(best: State, prepared: bytes, further: Sequence[str]) -> TfliteForm
             forms.append(_form(name, write_tflite(best.model, form=kind), precision))
         except OptimizeError as error:
             notes.append(f"no {form_name(name, Format.TFLITE)} form: {error}")
-    return TfliteForms(tuple(forms), WRITER_ROUTE, tuple(notes))
+    return TfliteForms(tuple(forms), WRITER_ROUTE, tuple(notes), axes)
 
 
 def _form(name: str, file: TfliteFile, precision: Precision) -> ModelForm:

@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_contract(parser.add_argument_group("contract"))
     result = parser.add_argument_group("result")
     result.add_argument("--report", metavar="DIR", help="folder of the report (default: OUT-report)")
+    result.add_argument(
+        "--formats", metavar="LIST", help="file formats of the bundle: onnx (default), tflite, or onnx,tflite for both"
+    )
     result.add_argument("--keep-float", action="store_true", default=None, help="put the float model in, too")
     result.add_argument("--name", help="name of the bundle (default: the model's)")
     result.add_argument("--version", help="version of the bundle (default: 1)")

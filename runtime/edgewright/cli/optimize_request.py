@@ -12,6 +12,7 @@ from edgewright.cli.arguments import threads_argument
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgewright.bundle.manifest import Format
     from edgewright.optimize.request import EngineChoice, OptimizeRequest
     from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.spec import ClassifierOptions, ModelSpec
@@ -64,6 +65,7 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "runs": int,
     "report": str,
     "keep_float": bool,
+    "formats": (str, list),
     "name": str,
     "version": str,
 }
@@ -80,6 +82,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "threads": 1,
     "runs": 240,
     "version": "1",
+    "formats": "onnx",
 }
 _CLASSIFIER_KEYS = frozenset(
     {"class_names", "size", "resize", "color", "scale", "mean", "std", "crop_from", "activation", "top_k"}
@@ -150,10 +153,22 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         name=values.get("name"),
         version=values["version"],
         graph=_graph(values),
+        formats=_formats(values),
         report=_path(values.get("report")),
         recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
         typed=recipe_values(values),
     )
+
+
+def _formats(values: Mapping[str, Any]) -> tuple[Format, ...]:
+    from edgewright.bundle.manifest import Format
+
+    names = tuple(dict.fromkeys(_names(values, "formats") or ()))
+    unknown = next((name for name in names if name not in {kind.value for kind in Format}), None)
+    if unknown is not None or not names:
+        msg = f"--formats cannot be {unknown!r}; it may be {', '.join(kind.value for kind in Format)}, or both by comma"
+        raise EdgewrightError(msg)
+    return tuple(Format(name) for name in names)
 
 
 def _graph(values: Mapping[str, Any]) -> GraphNames | None:

@@ -5,24 +5,24 @@ The schema is documented in ``docs/reference/report.md``; ``REPORT_VERSION`` cou
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import SsdDecode
-from edgewright.optimize.evaluate.quality import FLOAT
+from edgewright.optimize.evaluate.quality import FLOAT, agreement_quality
 from edgewright.optimize.report.pictures import draw_pictures
 from edgewright.optimize.text import plain_values
+from edgewright.optimize.variants.form import form_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgewright.bundle.manifest import Manifest
     from edgewright.optimize.candidate import Candidate
     from edgewright.optimize.contract import ClauseVerdict, Measured, Verdict
+    from edgewright.optimize.delivery import Delivery
     from edgewright.optimize.evaluate.quality import Quality
-    from edgewright.optimize.judge import Judgement
     from edgewright.optimize.report.story import Story
-    from edgewright.optimize.shipping import Choice
     from edgewright.runtime.bench import BenchReport
 
 __all__ = ["REPORT_VERSION", "Report", "ReportInput", "build_report", "verdict_values"]
@@ -36,21 +36,23 @@ class ReportInput:
 
     Attributes:
         manifest: Of the bundle, without ``files``.
-        judgement: Everything measured.
+        verdict: Of the whole bundle.
+        delivered: Format by format, what is shipped and what was measured of it.
         candidate: All forms of the model.
-        choice: Which of them is shipped, and which was judged.
         story: How it came about.
         notes: What the user should know, in order.
+        route: Who wrote the TFLite files; None where there are none.
         foreign: Whether the board has another kind of processor, so that times taken here are not its own.
     """
 
     manifest: Manifest
-    judgement: Judgement
+    verdict: Verdict
+    delivered: tuple[Delivery, ...]
     candidate: Candidate
-    choice: Choice
     story: Story
     notes: tuple[str, ...]
     foreign: bool = False
+    route: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +74,10 @@ def build_report(given: ReportInput) -> Report:
     Args:
         given: What to report.
     """
-    manifest, judgement = given.manifest, given.judgement
+    manifest, first = given.manifest, given.delivered[0]
     threshold = manifest.decode.score_threshold if isinstance(manifest.decode, SsdDecode) else None
-    rows, pictures = draw_pictures(judgement.pictures, judgement.observation, manifest.labels, threshold)
-    sizes = {form.name: len(form.model) for form in given.candidate.forms}
-    precisions = {form.name: form.precision.value for form in given.candidate.forms}
-    judged = given.choice.judged
+    seen = first.judgement.observation
+    rows, pictures = draw_pictures(first.judgement.pictures, seen, manifest.labels, threshold)
     data = {
         "schema": {"name": "edgewright-report", "version": REPORT_VERSION},
         "bundle": {
@@ -87,22 +87,11 @@ def build_report(given: ReportInput) -> Report:
             "labels": len(manifest.labels),
             "input": [manifest.preprocess.width, manifest.preprocess.height],
         },
-        "verdict": verdict_values(judgement.verdict),
-        "size": {
-            "float_bytes": sizes[FLOAT],
-            "judged_bytes": sizes[judged],
-            "ratio": sizes[FLOAT] / sizes[judged],
-        },
-        "judged": {
-            "name": judged,
-            "precision": precisions[judged],
-            "shipped": given.choice.name,
-            "float_shipped": given.choice.gated,
-            "foreign": given.foreign,
-        },
-        "speed": _speed(judgement.bench, precisions),
-        "labelled": _quality(judgement.labelled),
-        "agreement": {**(_quality(judgement.agreement) or {}), "source": judgement.observation.source},
+        **_delivery(first, given),
+        "verdict": verdict_values(given.verdict),
+        "further_formats": [_delivery(one, given) for one in given.delivered[1:]],
+        "between_formats": _between(given.delivered, threshold),
+        "tflite_route": given.route,
         "calibration": None if manifest.calibration is None else _plain(asdict(manifest.calibration)),
         "pictures": rows,
         "story": _plain(given.story.values()),
@@ -111,6 +100,45 @@ def build_report(given: ReportInput) -> Report:
     }
     # Names of nodes, files and classes are whatever their makers liked.
     return Report(plain_values(data), pictures)
+
+
+def _delivery(one: Delivery, given: ReportInput) -> dict[str, Any]:
+    """What was measured of one format."""
+    judgement, choice = one.judgement, one.choice
+    sizes = {form.name: len(form.model) for form in given.candidate.forms}
+    precisions = {form.name: form.precision.value for form in given.candidate.forms}
+    float_ = sizes[form_name(FLOAT, one.kind)]
+    return {
+        "format": one.kind.value,
+        "verdict": verdict_values(judgement.verdict),
+        "size": {
+            "float_bytes": float_,
+            "judged_bytes": sizes[choice.judged],
+            "ratio": float_ / sizes[choice.judged],
+        },
+        "judged": {
+            "name": choice.judged,
+            "precision": precisions[choice.judged],
+            "shipped": choice.name,
+            "float_shipped": choice.gated,
+            "foreign": given.foreign,
+        },
+        "speed": _speed(judgement.bench, precisions),
+        "labelled": _quality(judgement.labelled),
+        "agreement": {**(_quality(judgement.agreement) or {}), "source": judgement.observation.source},
+    }
+
+
+def _between(delivered: Sequence[Delivery], threshold: float | None) -> list[dict[str, Any]]:
+    """How far the integer variants of two formats agree with each other, on the pictures both were judged on."""
+    first = delivered[0]
+    rows = []
+    for other in delivered[1:]:
+        pairs = zip(first.judgement.observation.seen, other.judgement.observation.seen, strict=True)
+        seen = tuple(replace(a, float_=a.int8, int8=b.int8) for a, b in pairs)
+        quality = agreement_quality(replace(first.judgement.observation, seen=seen), threshold)
+        rows.append({"first": first.choice.judged, "second": other.choice.judged, **(_quality(quality) or {})})
+    return rows
 
 
 def verdict_values(verdict: Verdict) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Story:
         heads: What was found and mended in detection heads.
         boards: What is predicted of boards that compute other sums.
         target: The board it is for and its integers, with reasons.
+        parity: Whether the forms say the same, ``outputs`` and ``layers`` (``Parity.to_json``).
     """
 
     trials: Sequence[Mapping[str, Any]]
@@ -38,6 +39,7 @@ class Story:
     heads: Sequence[Mapping[str, Any]] = ()
     boards: Sequence[Mapping[str, Any]] = ()
     target: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, Any]:
         """JSON values by section."""
@@ -52,4 +54,5 @@ class Story:
             "heads": list(self.heads),
             "boards": list(self.boards),
             "target": dict(self.target),
+            "parity": dict(self.parity),
         }

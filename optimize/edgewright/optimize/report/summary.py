@@ -37,6 +37,8 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _speed_lines(report["speed"], "this machine, not the board" if report["judged"]["foreign"] else None)
     if report["labelled"] and report["labelled"].get("doubt"):
         yield f"  labels     {report['labelled']['doubt']}"
+    for further in report["further_formats"]:
+        yield f"  {further['format']}: {further['judged']['shipped']}, {_in_short(further)}"
     for quality in (report["labelled"], report["agreement"]):
         for metric in quality["metrics"] if quality else ():
             title, factor, decimals, unit = METRIC_TITLES.get(metric["name"], (metric["name"], 1, 4, ""))
@@ -44,6 +46,15 @@ def summary_lines(report: Mapping[str, Any]) -> Iterator[str]:
             whose = f" ({metric['variant']})" if metric["name"] in _OF_EITHER else ""
             interval = f"[{figures[1]} to {figures[2]}], {metric['samples']} pictures"
             yield f"  {'quality':<11}{title}{whose} {figures[0]}{unit} {interval}"
+
+
+def _in_short(further: Mapping[str, Any]) -> str:
+    """Another format's size, speed and agreement on one line."""
+    size, rows = further["size"], further["agreement"].get("metrics", [])
+    change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
+    speed = [f"{row['value']:.2f}x [{ratio_spread(row)}]" for row in further["speed"]["ratios"] if row["resolved"]]
+    kept = [f"{100 * rows[0]['value']:.1f} % of float's answers kept"] if rows else []
+    return ", ".join([change, *(speed or ["speed not resolved"]), *kept])
 
 
 def ratio_spread(ratio: Mapping[str, Any]) -> str:

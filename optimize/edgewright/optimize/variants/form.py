@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import TensorSpec
 
-__all__ = ["ModelForm", "form_name"]
+__all__ = ["ModelForm", "form_name", "plain_name"]
 
 FLOAT = "float"
 
@@ -25,6 +25,11 @@ def form_name(name: str, kind: Format) -> str:
         kind: File format.
     """
     return name if kind is Format.ONNX else f"{name}-{kind.value}"
+
+
+def plain_name(name: str) -> str:
+    """The name of a form without its format, as ``--ship`` takes it."""
+    return name.removesuffix(f"-{Format.TFLITE.value}")
 
 
 @dataclass(frozen=True, eq=False)

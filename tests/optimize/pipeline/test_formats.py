@@ -1,0 +1,111 @@
+"""One run, two formats: both are chosen, judged and shipped, and the report says whether they agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from chain_models import classes_command
+
+from edgewright.bundle.manifest import Format, Layout
+from edgewright.bundle.reader import open_bundle
+from edgewright.cli.main import main
+from edgewright.optimize import tflite_forms
+from edgewright.optimize.errors import ConversionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BRIEF = ("--passes", "minmax,round-depthwise", "--keep-float")
+
+
+def made(folder: Path, classes: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    status = main([*classes_command(classes, folder / "a.edge", *BRIEF, *more), "--json"])
+    said = capsys.readouterr()
+    assert status in {0, 3, 4}, said.err
+    report: dict[str, Any] = json.loads(said.out)["report"]
+    return report
+
+
+def test_both_formats_go_into_one_bundle(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = made(tmp_path, classes, capsys, "--formats", "onnx,tflite", "--ship", "int8", "--min-agreement", "50")
+    with open_bundle(tmp_path / "a.edge") as bundle:
+        variants = {variant.name: variant for variant in bundle.manifest.variants}
+        metrics = {row.variant for row in bundle.manifest.metrics}
+    assert list(variants) == ["int8", "int8-tflite", "float", "float-tflite"]
+    assert {variant.format for variant in variants.values()} == {Format.ONNX, Format.TFLITE}
+    tensor = variants["int8-tflite"].inputs[0]
+    assert (tensor.layout, tensor.dtype) == (Layout.NHWC, "int8")
+    assert variants["int8-tflite"].latency[0].speedup is not None
+    assert {"int8", "int8-tflite"} <= metrics
+    assert report["format"] == "onnx"
+    assert [row["format"] for row in report["further_formats"]] == ["tflite"]
+    assert report["tflite_route"] == tflite_forms.WRITER_ROUTE
+    assert [clause["sentence"].split(":")[0] for clause in report["verdict"]["clauses"]] == ["onnx", "tflite"]
+    assert main(["verify", str(tmp_path / "a.edge")]) == 0
+
+
+def test_the_two_integer_files_say_the_same(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = made(tmp_path, classes, capsys, "--formats", "onnx,tflite", "--ship", "int8")
+    (between,) = report["between_formats"]
+    assert (between["first"], between["second"]) == ("int8", "int8-tflite")
+    assert between["headline"]["value"] >= 95
+    rows = {(row["reference"], row["form"]): row for row in report["story"]["parity"]["outputs"]}
+    assert rows["float", "float-tflite"]["sqnr_db"] > 90
+    assert rows["int8", "int8-tflite"]["sqnr_db"] > rows["float", "int8"]["sqnr_db"]
+    page = (tmp_path / "a-report" / "report.html").read_text(encoding="utf-8")
+    assert "The same model in each format" in page
+    assert "Parity, output by output" in page
+
+
+def test_tflite_alone(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = made(tmp_path, classes, capsys, "--formats", "tflite", "--ship", "int8")
+    with open_bundle(tmp_path / "a.edge") as bundle:
+        assert [variant.name for variant in bundle.manifest.variants] == ["int8-tflite", "float-tflite"]
+    assert report["format"] == "tflite"
+    assert report["further_formats"] == []
+    recipe = str(tmp_path / "a-report" / "recipe.toml")
+    capsys.readouterr()
+    assert main(["optimize", "--recipe", recipe, "-o", str(tmp_path / "b.edge"), "--no-cache"]) in {0, 3, 4}
+    with open_bundle(tmp_path / "a.edge") as first, open_bundle(tmp_path / "b.edge") as second:
+        assert first.manifest.variants[0].sha256 == second.manifest.variants[0].sha256
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--formats", "coreml"), "--formats cannot be 'coreml'"),
+        (("--formats", "tflite", "--ship", "uint8-input"), "there is no such form in TFLite"),
+    ],
+)
+def test_what_no_format_has_is_refused_before_any_work(
+    flags: tuple[str, ...], said: str, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = classes_command(classes, tmp_path / "a.edge", "--passes", "minmax,uint8-input", *flags)
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_package_the_extra_is_named(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert main(classes_command(classes, tmp_path / "a.edge", "--formats", "onnx,tflite")) == 5
+    assert "pip install 'edgewright[optimize,tflite]'" in capsys.readouterr().err
+
+
+def test_a_graph_that_nobody_can_convert_is_refused_with_the_remedy(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConversionError("operator 'Einsum' of node 'mix': this writer does not know the operator")
+
+    monkeypatch.setattr(tflite_forms, "write_tflite", refuse)
+    assert main(classes_command(classes, tmp_path / "a.edge", *BRIEF, "--formats", "onnx,tflite")) == 2
+    said = capsys.readouterr().err
+    assert "'mix'" in said
+    assert "--formats onnx" in said
+    assert not (tmp_path / "a.edge").exists()
