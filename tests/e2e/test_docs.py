@@ -194,7 +194,7 @@ def runnable(command: str, samples: Path, broker: Mosquitto) -> str:
     if command.startswith("edgewright optimize"):
         command += " --runs 40" + ("" if any(words in command for words in OWN_SEARCH) else " --passes minmax")
         command += " --plan" if any(words in command for words in PLANNED) and "--plan" not in command else ""
-    if "examples.fashion.train" in command:
+    if "examples.fashion.train" in command or "examples.keras_classifier.train" in command:
         command += " --pictures 2000"
     if command.startswith("edgewright ingest"):
         command += " --until-idle 1" + ("" if "--broker" in command else " --port 0")
