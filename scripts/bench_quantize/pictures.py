@@ -7,45 +7,17 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from examples.classifier.crops import WINDOWS, crops_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+__all__ = ["CROPS_PER_PHOTO", "crop_folders", "fashion_folders"]
 
-__all__ = ["CROPS_PER_PHOTO", "crop_folders", "crops_of", "fashion_folders"]
-
-# (name, left, top, right, bottom) as fractions; names without numbers, which would look like a film's.
-_WINDOWS = (
-    ("full", 0.0, 0.0, 1.0, 1.0),
-    ("centre", 0.2, 0.2, 0.8, 0.8),
-    ("north-west", 0.0, 0.0, 0.75, 0.75),
-    ("north-east", 0.25, 0.0, 1.0, 0.75),
-    ("south-west", 0.0, 0.25, 0.75, 1.0),
-    ("south-east", 0.25, 0.25, 1.0, 1.0),
-)
-CROPS_PER_PHOTO = 2 * len(_WINDOWS)
-_LONGEST = 640
+CROPS_PER_PHOTO = 2 * len(WINDOWS)
 _DONE = "complete"
 _CALIBRATE, _SELECT = 256, 1000
-
-
-def crops_of(image: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Six windows of a photograph, each as it is and mirrored.
-
-    Yields:
-        A name and (H, W, 3) uint8 BGR, at most 640 pixels long.
-    """
-    height, width = image.shape[:2]
-    for name, left, top, right, bottom in _WINDOWS:
-        part = image[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
-        factor = _LONGEST / max(part.shape[:2])
-        if factor < 1:
-            size = (round(part.shape[1] * factor), round(part.shape[0] * factor))
-            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
-        yield name, part
-        yield f"{name}-mirrored", np.ascontiguousarray(part[:, ::-1])
 
 
 def crop_folders(photos: Sequence[Path], work: Path) -> dict[str, str]:
