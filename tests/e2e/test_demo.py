@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -67,12 +66,14 @@ def test_the_report_opens_without_a_network(demo: Demo) -> None:
     assert page.count('src="data:image/') >= 2
 
 
-def test_without_the_street_clip_the_demo_uses_the_small_one(samples: Path, tmp_path: Path) -> None:
+def test_without_the_street_clip_the_demo_uses_the_small_one(
+    samples: Path, tmp_path: Path, unmeasured: dict[str, str]
+) -> None:
     for name in ("frozen_inference_graph.pb", "carphone_pristine.mp4"):
         (tmp_path / name).symlink_to(samples / name)
     out = tmp_path / "out"
     command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out), "--effort", "fast"]
-    environment = {**os.environ, "EDGEWRIGHT_SAMPLES": str(tmp_path)}
+    environment = {**unmeasured, "EDGEWRIGHT_SAMPLES": str(tmp_path)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "using the small clip" in done.stdout
