@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # (name, left, top, right, bottom) as fractions; names without numbers, which would look like a film's.
-WINDOWS = (
+_WINDOWS = (
     ("full", 0.0, 0.0, 1.0, 1.0),
     ("centre", 0.2, 0.2, 0.8, 0.8),
     ("north-west", 0.0, 0.0, 0.75, 0.75),
@@ -44,7 +44,7 @@ def crops_of(image: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]
         A name and the window, at most 640 pixels long.
     """
     height, width = image.shape[:2]
-    for name, left, top, right, bottom in WINDOWS:
+    for name, left, top, right, bottom in _WINDOWS:
         part = image[int(top * height) : int(bottom * height), int(left * width) : int(right * width)]
         factor = min(1.0, _LONGEST / max(part.shape[:2]))
         size = (round(part.shape[1] * factor), round(part.shape[0] * factor))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from examples.classifier.crops import WINDOWS, crops_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CROPS_PER_PHOTO", "crop_folders", "fashion_folders"]
 
-CROPS_PER_PHOTO = 2 * len(WINDOWS)
+CROPS_PER_PHOTO = 12  # six windows, each as it is and mirrored
 _DONE = "complete"
 _CALIBRATE, _SELECT = 256, 1000
 
@@ -30,13 +29,14 @@ def crop_folders(photos: Sequence[Path], work: Path) -> dict[str, str]:
     Returns:
         Folders by role: ``calibrate``, ``select``, ``report``.
     """
+    crops = importlib.import_module("examples.classifier.crops")
     folders = {role: work / role for role in ("calibrate", "select", "report")}
     if not (work / _DONE).exists():
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         for number, photo in enumerate(photos):
             role = "calibrate" if number % 3 == 0 else "select" if number % 9 in (1, 5) else "report"
-            for name, part in crops_of(np.asarray(cv2.imread(str(photo)), np.uint8)):
+            for name, part in crops.crops_of(np.asarray(cv2.imread(str(photo)), np.uint8)):
                 cv2.imwrite(str(folders[role] / f"{photo.stem}-{name}.png"), part)
         (work / _DONE).touch()
     return {role: str(folder) for role, folder in folders.items()}
