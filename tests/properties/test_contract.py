@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewright.optimize.contract import Contract, Figures, Measured, Status, judge
+from edgewright.optimize.contract import Contract, Figures, Measured, Status, judge, together
 from edgewright.optimize.evaluate.intervals import MIN_BLOCKS, measured_share
 from edgewright.runtime.bench_ratio import MIN_PAIRS, ratio_of
 
@@ -65,6 +65,15 @@ def test_frames_needed_is_more_than_there_were(figure: Measured, limit: float) -
 def test_the_whole_is_as_bad_as_its_worst_clause(drop: Measured, kept: Measured, limit: float, share: float) -> None:
     verdict = judge(Contract(max_drop=limit, min_agreement=share), Figures(drop=drop, agreement=kept))
     assert RANK[verdict.status] == min(RANK[clause.status] for clause in verdict.clauses)
+
+
+@given(st.lists(measured(), min_size=1, max_size=3), numbers)
+def test_a_bundle_is_as_bad_as_its_worst_format(drops: list[Measured], limit: float) -> None:
+    verdicts = {f"format-{k}": judge(Contract(max_drop=limit), Figures(drop=drop)) for k, drop in enumerate(drops)}
+    whole = together(verdicts)
+    assert RANK[whole.status] == min(RANK[verdict.status] for verdict in verdicts.values())
+    assert len(whole.clauses) == len(drops)
+    assert len(drops) == 1 or all(name in str(whole.clauses) for name in verdicts)
 
 
 @given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)), min_size=1, max_size=MIN_PAIRS - 1))

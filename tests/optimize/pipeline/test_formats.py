@@ -45,6 +45,11 @@ def test_both_formats_go_into_one_bundle(classes: Path, tmp_path: Path, capsys: 
     assert report["tflite_route"] == tflite_forms.WRITER_ROUTE
     assert [clause["sentence"].split(":")[0] for clause in report["verdict"]["clauses"]] == ["onnx", "tflite"]
     assert main(["verify", str(tmp_path / "a.edge")]) == 0
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "a.edge"), "--max-size", "1kB"]) == 3
+    told = capsys.readouterr().out
+    assert "onnx: " in told
+    assert "tflite: " in told
 
 
 def test_the_two_integer_files_say_the_same(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import BundleError
-from edgewright.optimize.contract import Figures, Measured, judge
+from edgewright.optimize.contract import Figures, Measured, judge, together
 from edgewright.optimize.doubts import doubts_of
 from edgewright.optimize.judge import unchanged_figures
 
@@ -18,7 +18,7 @@ __all__ = ["figures_of", "rejudge"]
 
 
 def rejudge(data: Mapping[str, Any], contract: Contract) -> Verdict:
-    """Judges what a report holds by a contract of today.
+    """Judges what a report holds by a contract of today; every format must keep it.
 
     Args:
         data: The report's JSON values.
@@ -27,7 +27,9 @@ def rejudge(data: Mapping[str, Any], contract: Contract) -> Verdict:
     Raises:
         BundleError: The report does not hold its figures in the form this version writes.
     """
-    return judge(contract, figures_of(data))
+    parts = [data, *data.get("further_formats", ())]
+    # The name of the format only matters where there are two; reports of before had none.
+    return together({str(part.get("format", "onnx")): judge(contract, figures_of(part)) for part in parts})
 
 
 def figures_of(data: Mapping[str, Any]) -> Figures:
