@@ -24,10 +24,3 @@ def _step_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("EDGEWRIGHT_PICKS", str(tmp_path_factory.mktemp("picks") / "picks.json"))
         patch.setenv("EDGEWRIGHT_CACHE", str(tmp_path_factory.mktemp("steps")))
         yield
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take files whole, for their tests share what is dear to make; all that needs the demo goes to one."""
-    for item in items:
-        needs_demo = "demo" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("demo" if needs_demo else str(item.path)))
