@@ -5,7 +5,8 @@
 
 Where our writer lacks an operator a borrowed converter takes over (see ``edgewright.optimize.converters``): it starts
 from the source and calibrates anew, so nothing of what the chain found goes into its file. A note says which route a
-file took; the judge treats all alike.
+file took; the judge treats all alike. Whoever wrote it, the float file must compute what the float graph does: another
+scaling of pictures inside, or outputs in another order, would make everything after it wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ import numpy as np
 
 from edgewright.bundle.manifest import Format, Layout, Precision, TensorSpec
 from edgewright.optimize.converters.borrowed import Names, convert_tensorflow, convert_torch
-from edgewright.optimize.errors import ConversionError, OptimizeError
+from edgewright.optimize.errors import ConversionError, ModelError, OptimizeError
+from edgewright.optimize.parity.measure import as_input
+from edgewright.optimize.passes.runner import TOLERANCE, largest_difference, run_onnx
 from edgewright.optimize.tflite import TfliteForm, write_tflite
 from edgewright.optimize.variants.form import ModelForm, form_name
 from edgewright.runtime.backends.litert import LiteRtBackend
+from edgewright.runtime.errors import RuntimeFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -85,20 +89,44 @@ def make_tflite_forms(
     """
     with bench.progress.stage("write the TFLite forms"):
         try:
-            return _written(best, prepared, further)
+            return _written(best, prepared, further, source)
         except ConversionError as error:
             reason = error
     note = f"TFLite by a borrowed converter, for this version cannot write the graph itself: {reason}"
     bench.progress.note(note)
     with bench.progress.stage("convert by a borrowed converter"):
         made = _borrowed(source, model, bench, reason)
-    return TfliteForms(_as_forms(made), made.route.value, (note, *made.notes))
+        forms = _as_forms(made)
+        _prove(forms[0], prepared, source)
+    return TfliteForms(forms, made.route.value, (note, *made.notes))
 
 
-def _written(best: State, prepared: bytes, further: Sequence[str]) -> TfliteForms:
+def _prove(form: ModelForm, prepared: bytes, source: FloatModel) -> None:
+    """Refuses a float file that does not compute what the float graph does on the source's inputs."""
+    wanted = run_onnx(prepared, source.feeds, ModelError, "the float graph cannot be run")
+    given, (tensor,) = source.inputs[0], form.inputs or source.inputs
+    backend = LiteRtBackend(form.model)
+    try:
+        found = []
+        for feed in source.feeds:
+            outputs = backend.run({tensor.name: as_input(feed[given.name], given, tensor)})
+            found.append([outputs[spec.name].reshape(spec.shape).copy() for spec in source.outputs])
+        difference = largest_difference(wanted, found)
+    except (KeyError, ValueError, RuntimeFailure) as error:
+        msg = f"the float TFLite file does not fit the network: {error}"
+        raise ConversionError(msg) from error
+    finally:
+        backend.close()
+    if not difference <= TOLERANCE:  # a NaN is refused too
+        msg = f"the float TFLite file differs from the float graph by {difference:.3g} (limit {TOLERANCE:g})"
+        raise ConversionError(msg)
+
+
+def _written(best: State, prepared: bytes, further: Sequence[str], source: FloatModel) -> TfliteForms:
     float_ = write_tflite(prepared, form=TfliteForm.FLOAT32)
     integer = write_tflite(best.graph.model, form=TfliteForm.INT8, ranges=best.ranges)
     forms = [_form("float", float_, Precision.FLOAT32), _form("int8", integer, Precision.INT8)]
+    _prove(forms[0], prepared, source)
     axes = {form.name: file.axes for form, file in zip(forms, (float_, integer), strict=True)}
     notes = []
     for name in (name for name in further if name in _FURTHER):

@@ -6,6 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import pytest
 from chain_models import classes_command
 
@@ -14,10 +15,25 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.cli.main import main
 from edgewright.optimize import tflite_forms
 from edgewright.optimize.errors import ConversionError
+from edgewright.optimize.tflite import write_tflite
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+BORROWED = """
+import torch
+
+
+def make():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        torch.nn.ReLU6(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 3),
+    )
+"""
 BRIEF = ("--passes", "minmax,round-depthwise", "--keep-float")
 
 
@@ -100,6 +116,39 @@ def test_without_the_package_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     assert main(classes_command(classes, tmp_path / "a.edge", "--formats", "onnx,tflite")) == 5
     assert "pip install 'edgewright[optimize,tflite]'" in capsys.readouterr().err
+
+
+def test_a_file_that_computes_something_else_is_never_used(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(model: bytes, **settings: Any) -> Any:
+        graph = onnx.load_model_from_string(model)
+        weight = next(one for one in graph.graph.initializer if one.data_type == onnx.TensorProto.FLOAT)
+        weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * 1.5, weight.name))
+        return write_tflite(graph.SerializeToString(), **settings)
+
+    monkeypatch.setattr(tflite_forms, "write_tflite", spoilt)
+    assert main(classes_command(classes, tmp_path / "a.edge", *BRIEF, "--formats", "onnx,tflite")) == 2
+    assert "differs from the float graph by" in capsys.readouterr().err
+    assert not (tmp_path / "a.edge").exists()
+
+
+def test_a_borrowed_converter_takes_over_for_pytorch(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConversionError("operator 'Einsum' of node 'mix': this writer does not know the operator")
+
+    (tmp_path / "borrowed_net.py").write_text(BORROWED, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tflite_forms, "write_tflite", refuse)
+    words = classes_command(classes, tmp_path / "a.edge", "--passes", "minmax", "--formats", "tflite", "--json")
+    words[1:2] = ["borrowed_net:make", "--size", "32x32"]
+    assert main(words) in {0, 3, 4}
+    report = json.loads(capsys.readouterr().out)["report"]
+    assert report["tflite_route"] == "litert-torch"
+    rows = {(row["reference"], row["form"]): row for row in report["story"]["parity"]["outputs"]}
+    assert rows["source", "float-tflite"]["sqnr_db"] > 90
 
 
 def test_a_graph_that_nobody_can_convert_is_refused_with_the_remedy(
