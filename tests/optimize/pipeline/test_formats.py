@@ -78,6 +78,7 @@ def test_the_two_integer_files_say_the_same(classes: Path, tmp_path: Path, capsy
     assert rows["int8", "int8-tflite"]["sqnr_db"] > rows["float", "int8"]["sqnr_db"]
     page = (tmp_path / "a-report" / "report.html").read_text(encoding="utf-8")
     assert "The same model in each format" in page
+    assert "int8 stands in the place of float" in page
     assert "Parity, output by output" in page
 
 
