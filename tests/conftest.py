@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,10 +12,42 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HERE = Path(__file__).parent
+
 # Shared machines pause at will: a slow example is no failure here, speed lives in scripts/bench.
 settings.register_profile("edgewright", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("edgewright")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+# Files that take longest, longest first. Handed out first, so that at the end no worker waits for another's last file;
+# what is not named takes less than these, and comes after them.
+_LONG = (
+    "e2e/test_demo.py",
+    "e2e/test_docs_accuracy.py",
+    "e2e/test_docs_examples.py",
+    "e2e/test_docs_formats.py",
+    "optimize/pipeline/test_pipeline.py",
+    "optimize/pipeline/test_formats.py",
+    "e2e/test_small_demo.py",
+    "optimize/sources/tensorflow/test_tensorflow.py",
+    "optimize/sources/tensorflow/test_person_detector.py",
+    "optimize/pipeline/test_boards.py",
+    "optimize/chain/test_run.py",
+    "optimize/pipeline/test_recipes.py",
+    "optimize/pipeline/test_doubts.py",
+    "cli/test_doctor.py",
+    "device/test_run_command.py",
+    "optimize/tflite/test_real_models.py",
+    "examples/test_plain_onnx.py",
+    "optimize/engines/test_torch_flow.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the tests of a file keep their order."""
+    ranks = {HERE / name: rank for rank, name in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture(scope="module", autouse=True)

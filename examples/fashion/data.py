@@ -4,7 +4,7 @@
 
 writes ``pictures/calibrate`` and ``pictures/select`` (training pictures, none in both) and ``pictures/test`` (all 10,000
 test pictures) as PNG files, each with its ``labels.csv``, and the same as ``calibrate.npz``, ``select.npz`` and
-``test.npz``: ``images`` (n, 28, 28) uint8 and ``labels`` (n,) int64.
+``test.npz``: ``images`` (n, 28, 28) uint8 and ``labels`` (n,) int64. ``train.npz`` holds all other training pictures.
 """
 
 from __future__ import annotations
@@ -138,6 +138,9 @@ def main() -> int:
         write_pictures(options.out / name, split.images, split.labels)
         write_bytes(options.out / f"{name}.npz", _arrays(split))
         sys.stdout.write(f"{options.out / name}: {len(split.labels)} pictures, also as {name}.npz\n")
+    rest = Split(train.images[last:], train.labels[last:])
+    write_bytes(options.out / "train.npz", _arrays(rest))
+    sys.stdout.write(f"{options.out / 'train.npz'}: {len(rest.labels)} pictures to train on\n")
     return 0
 
 

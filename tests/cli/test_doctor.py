@@ -33,6 +33,8 @@ def test_it_looks_at_everything(findings: dict[str, Finding]) -> None:
         "engine/CPUExecutionProvider",
         "engine/integer sums",
         "engine/SmoothQuant",
+        "engine/LiteRT",
+        "engine/XNNPACK",
         "neural-compressor/version",
         "neural-compressor/tuner",
         "neural-compressor/torch flow",
@@ -46,7 +48,7 @@ def test_it_looks_at_everything(findings: dict[str, Finding]) -> None:
 
 
 def test_what_the_other_tests_use_is_found_to_work(findings: dict[str, Finding]) -> None:
-    for name in ("packages/optimize", "engine/CPUExecutionProvider", "neural-compressor/tuner"):
+    for name in ("packages/optimize", "engine/CPUExecutionProvider", "engine/LiteRT", "neural-compressor/tuner"):
         assert findings[name].state == "ok", findings[name]
     flow = findings["neural-compressor/torch flow"]
     assert (flow.state == "ok") is (find_spec("torchao") is not None), flow
@@ -163,6 +165,38 @@ ENGINE = {"version": "1.0", "providers": {"CPUExecutionProvider": ""}, "saturate
 )
 def test_what_the_engine_answered(answer: dict[str, object], states: list[str]) -> None:
     assert [finding.state for finding in doctor._engine(lambda _name: answer)] == states
+
+
+LITERT = {"packages": ["ai-edge-litert 2.3.0"], "problem": "", "engine": "LiteRT 2.3.0 (ai-edge-litert)"}
+OLD = {"packages": ["tflite-runtime 2.14.0"], "problem": "", "engine": "LiteRT 2.14.0 (tflite-runtime)"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "states", "says"),
+    [
+        (LITERT, ["ok", "ok"], "LiteRT 2.3.0 (ai-edge-litert)"),
+        ({**LITERT, "packages": [*LITERT["packages"], "tensorflow 2.21.0"]}, ["ok", "ok", "ok"], "tensorflow 2.21.0"),
+        (OLD, ["warn", "ok"], "pip install 'edgewright[tflite]'"),
+        ({**LITERT, "engine": f"{LITERT['engine']}, nothing delegated"}, ["ok", "warn"], "nothing delegated"),
+        ({**LITERT, "problem": "BrokenPackageError: libfoo.so"}, ["missing"], "libfoo.so"),
+        ({"packages": []}, ["ok"], "pip install 'edgewright[tflite]'"),
+        ({"died": "its process was ended by SIGILL"}, ["missing"], "SIGILL"),
+    ],
+)
+def test_what_the_tflite_interpreter_answered(answer: dict[str, object], states: list[str], says: str) -> None:
+    found = list(doctor._litert(lambda _name: answer))
+    assert [finding.state for finding in found] == states
+    assert says in " ".join(f"{finding.text} {finding.remedy}" for finding in found)
+    assert all(finding.remedy for finding in found if finding.state != "ok")
+
+
+def test_the_probe_of_the_interpreter_looks_for_packages_and_runs_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = doctor_probes._litert()
+    assert seen["packages"][0].startswith("ai-edge-litert ")
+    assert (seen["problem"], seen["engine"].partition(" ")[0]) == ("", "LiteRT")
+    for package in ("ai_edge_litert", "tflite_runtime", "tensorflow"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert doctor_probes._litert() == {"packages": []}
 
 
 COMPRESSOR = {"version": "2.6", "tuner": "", "onnx": "a", "pruning": "b", "distillation": "c", "problem": ""}

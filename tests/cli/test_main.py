@@ -39,6 +39,7 @@ def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert all(verb in text for verb in VERBS)
     assert "4 inconclusive" in text
+    assert "130 interrupted" in text
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -143,6 +144,14 @@ def test_a_missing_bundle_is_one_clear_line(verb: str, capsys: pytest.CaptureFix
     captured = capsys.readouterr()
     assert "/nowhere/x.edge" in captured.err
     assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify", "bench", "report"])
+def test_names_of_files_do_not_reach_the_terminal_as_they_are(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "/nowhere/\x1b[2J\u202eegde.edge"]) == 2
+    said = capsys.readouterr().err
+    assert "/nowhere/\\x1b[2J\\u202eegde.edge" in said
+    assert "\x1b" not in said
 
 
 def test_output_into_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docs_commands import Place
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,10 +28,11 @@ class Demo:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """All tests that use it are in one file, so that one process runs it."""
     out = tmp_path_factory.mktemp("demo")
     # What the demo does does not depend on the effort; how long it takes does.
     command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out), "--effort", "fast"]
-    environment = {**os.environ, "EDGEWRIGHT_CACHE": str(tmp_path_factory.mktemp("demo-steps"))}
+    environment = {**_unmeasured(), "EDGEWRIGHT_CACHE": str(tmp_path_factory.mktemp("demo-steps"))}
     # A session of its own, so that nothing it started outlives a test run that is cut short.
     process = subprocess.Popen(
         command,
@@ -52,7 +54,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture
 def unmeasured() -> dict[str, str]:
-    """An environment for children whose coverage nobody needs: measuring them takes a third of their time."""
+    """An environment for children whose coverage nobody needs: measuring them takes a third of their time.
+
+    What they run has tests of its own, in which it is measured.
+    """
+    return _unmeasured()
+
+
+def _unmeasured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
@@ -62,3 +71,9 @@ def samples() -> Path:
     folder = Path(os.environ.get("EDGEWRIGHT_SAMPLES") or Path(cache) / "edgewright" / "samples")
     assert (folder / "vtest.avi").is_file(), f"no samples in {folder}: run scripts/samples person classifier face"
     return folder
+
+
+@pytest.fixture(scope="module")
+def place(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Where the commands of the pages run."""
+    return Place(tmp_path_factory.mktemp("docs"), samples)

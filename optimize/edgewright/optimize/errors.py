@@ -11,6 +11,7 @@ The tree::
         +-- DataError              calibration or evaluation pictures cannot be used
         |   +-- LabelsError        labels are malformed or do not belong to the pictures
         +-- JudgeError             a candidate could not be measured (it crashed, or hung, or gave nonsense)
+        +-- TrainingError          a training cannot start or go on (its loss is no number, there is no room, ...)
 
 A failed or inconclusive contract is a result, not an error: see ``Verdict``.
 """
@@ -18,7 +19,7 @@ A failed or inconclusive contract is a result, not an error: see ``Verdict``.
 from __future__ import annotations
 
 from edgewright.bundle.errors import EdgewrightError
-from edgewright.optimize.text import plain
+from edgewright.bundle.text import plain
 
 __all__ = [
     "ConversionError",
@@ -29,6 +30,7 @@ __all__ = [
     "OptimizeError",
     "PassError",
     "SpecError",
+    "TrainingError",
 ]
 
 
@@ -66,3 +68,21 @@ class LabelsError(DataError):
 
 class JudgeError(OptimizeError):
     """A candidate could not be measured: it crashed, hung, or answered nonsense."""
+
+
+class TrainingError(OptimizeError):
+    """A training cannot start or go on: its loss is not a number, or there is no room for checkpoints.
+
+    Attributes:
+        step: Where it stopped, from 1; None where it did not begin.
+    """
+
+    def __init__(self, message: str, *, step: int | None = None) -> None:
+        """Says why, and what to do.
+
+        Args:
+            message: For the person at the keyboard.
+            step: See the attribute.
+        """
+        super().__init__(message)
+        self.step = step

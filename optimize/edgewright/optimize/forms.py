@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_wanted", "compare_forms", "float_form", "make_forms", "refuse_unmade"]
 
-_ONNX_ONLY = frozenset({"uint8-input", "weight-only"})
+_ONNX_ONLY = frozenset({"weight-only"})
 _BRIEF_BLOCKS = MIN_PAIRS + 4
 
 

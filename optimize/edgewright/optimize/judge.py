@@ -11,7 +11,7 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.contract import Contract, Figures, Measured, Verdict, judge
 from edgewright.optimize.data.plan import agreement_samples
 from edgewright.optimize.data.samples import fetch
-from edgewright.optimize.doubts import doubts_of, quality_notes, selection_notes, speed_notes
+from edgewright.optimize.doubts import doubts_of, quality_notes, speed_notes
 from edgewright.optimize.errors import DataError
 from edgewright.optimize.evaluate.observe import Observation, SessionPair, observe, open_pair
 from edgewright.optimize.evaluate.quality import FLOAT, INT8, Quality, agreement_quality, labelled_quality
@@ -172,7 +172,7 @@ def judge_candidate(
         raise DataError(msg)
     notes += plan.oddities()
     agreement = agreement_quality(seen, pair.score_threshold)
-    notes += [*quality_notes(labelled, agreement), *selection_notes(len(used.selected))]
+    notes += quality_notes(labelled, agreement)
     if agreement.headline is None:
         notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
     chosen = _choose_pictures(plan, seen, agreement)

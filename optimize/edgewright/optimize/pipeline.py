@@ -21,12 +21,13 @@ import dataclasses
 import itertools
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.bundle.manifest import Format
+from edgewright.bundle.manifest import Format, Precision
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import Candidate
 from edgewright.optimize.chain.effort import FORMS, chain_for
@@ -36,11 +37,15 @@ from edgewright.optimize.chain.nodes import check_nodes
 from edgewright.optimize.chain.planning import Outlook, plan_run
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
+from edgewright.optimize.compression.aware import train_aware
+from edgewright.optimize.compression.figures import Way, measure_path
+from edgewright.optimize.compression.opening import open_learning
+from edgewright.optimize.compression.run import compress
 from edgewright.optimize.data.plan import check_sources, open_plan
 from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.delivery import deliver
 from edgewright.optimize.durations import format_seconds
-from edgewright.optimize.errors import OptimizeError
+from edgewright.optimize.errors import ConversionError, OptimizeError
 from edgewright.optimize.finish import Outcome, finish, provenance_of
 from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
 from edgewright.optimize.judge import check_contract
@@ -62,21 +67,27 @@ from edgewright.optimize.target import (
     predict_boards,
     schemes_to_emulate,
 )
-from edgewright.optimize.tflite_forms import make_tflite_forms
-from edgewright.optimize.variants.form import plain_name
+from edgewright.optimize.tflite_forms import compact_tflite_form, make_tflite_forms
+from edgewright.optimize.variants.form import COMPACT, FLOAT, ModelForm, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.chain.run import ChainResult, State
+    from edgewright.optimize.compression.run import Stepped
+    from edgewright.optimize.delivery import Delivery
     from edgewright.optimize.shipping import Choice, FormFigures
     from edgewright.optimize.target import Target
-    from edgewright.optimize.variants.form import ModelForm
 
 __all__ = ["OptimizeRequest", "OptimizeResult", "plan_optimize", "run_optimize"]
 
 _COMPARED_PICTURES = 2
+_SCALES_ITSELF = (
+    "the model scales pixels itself, which the bundle's preprocessing does in its place, and a borrowed converter starts "
+    "from the model: save it without that scaling (Keras: Rescaling, Normalization) and say it by --scale, --mean and "
+    "--std or in the spec, or use --formats onnx"
+)
 
 
 def run_optimize(request: OptimizeRequest, progress: Progress | None = None) -> OptimizeResult:
@@ -138,6 +149,7 @@ class _Loaded:
     source: FloatModel
     prepared: bytes
     notes: tuple[str, ...]
+    steps: tuple[Stepped, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +159,8 @@ class _Found:
     rows: Mapping[Format, Sequence[FormFigures]]
     choice: Choice
     parity: Mapping[str, list[dict[str, Any]]]
+    path: Sequence[Mapping[str, Any]] = ()
+    steps: tuple[Stepped, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,12 +196,13 @@ class _Optimization:
         self._check()
         loaded = self._load()
         roles = self._roles(loaded)
-        bench = self._workbench(loaded, roles)
-        self._announce(bench, loaded, roles)
+        small = self._compressed(loaded, roles)
+        bench = self._workbench(small, roles)
+        self._announce(bench, small, roles)
         target = choose_target(self._search.profile, bench, self._chain, self._search.keep_float)
-        bench.scheme = target.scheme
-        chained = self._run_engine(bench, loaded)
-        forms, further = self._forms(bench, loaded, chained)
+        bench.scheme, bench.foreign = target.scheme, target.foreign
+        chained = self._aware(self._run_engine(bench, small), bench, roles)
+        forms, further = self._forms(bench, loaded, small, chained)
         name = request.name or loaded.source.spec.name
         candidate = Candidate(loaded.source, forms, name, request.version)
         with tempfile.TemporaryDirectory(prefix="edgewright-optimize-") as folder:
@@ -197,16 +212,17 @@ class _Optimization:
             rows = compare_forms(draft, candidate, bench, roles, request.timing.threads)
             delivered = deliver(draft, rows, roles, request, progress, foreign=target.foreign)
             first = delivered[0].choice
-            parity = self._parity(draft, loaded, further)
+            parity = self._parity(draft, loaded, small, further)
+            path = self._path(loaded, small, delivered, roles)
             outcome = Outcome(
                 candidate=candidate,
                 delivered=delivered,
-                story=self._story(bench, roles, _Found(chained, target, rows, first, parity)),
+                story=self._story(bench, roles, _Found(chained, target, rows, first, parity, path, small.steps)),
                 roles=roles,
                 method=chained.best.method,
                 recipe=_reproduced(request.typed, chained.best, first),
                 notes=(
-                    *(*loaded.notes, *roles.plan.notes, *roles.notes, *chained.notes, *further.notes),
+                    *(*small.notes, *roles.plan.notes, *roles.notes, *chained.notes, *further.notes),
                     *(one.choice.why for one in delivered),
                 ),
                 foreign=target.foreign,
@@ -215,7 +231,37 @@ class _Optimization:
             result = finish(request, draft, outcome, progress)
         return dataclasses.replace(result, explanations=self._cache.finish(str(request.output.absolute())))
 
-    def _forms(self, bench: Workbench, loaded: _Loaded, chained: ChainResult) -> tuple[tuple[ModelForm, ...], _Further]:
+    def _compressed(self, loaded: _Loaded, roles: Roles) -> _Loaded:
+        """The network after the training steps of the recipe; the same where there are none."""
+        compression = self._request.compression
+        if compression is None or not compression.steps:
+            return loaded
+
+        learn = partial(open_learning, self._request, compression, roles, self._progress)
+        steps = compress(loaded.source, loaded.prepared, compression, learn, self._progress)
+        told = (f"{step.label}: {note}" for step in steps for note in (step.sentence, *step.notes, *step.failures))
+        return _Loaded(steps[-1].source, steps[-1].prepared, (*loaded.notes, *told), steps)
+
+    def _aware(self, chained: ChainResult, bench: Workbench, roles: Roles) -> ChainResult:
+        """With quantization-aware training, where it is asked for and needed."""
+        compression = self._request.compression
+        if compression is None:
+            return chained
+        learn = partial(open_learning, self._request, compression, roles, self._progress)
+        return train_aware(chained, bench, compression, self._request.contract, learn)
+
+    def _path(
+        self, loaded: _Loaded, small: _Loaded, delivered: Sequence[Delivery], roles: Roles
+    ) -> Sequence[Mapping[str, Any]]:
+        """What became of the network after every step, file by file."""
+        if not small.steps:
+            return ()
+        way = Way(loaded.source, loaded.prepared, small.steps)
+        return [row.to_json() for row in measure_path(way, delivered, roles, self._request, self._progress)]
+
+    def _forms(
+        self, bench: Workbench, loaded: _Loaded, small: _Loaded, chained: ChainResult
+    ) -> tuple[tuple[ModelForm, ...], _Further]:
         """All forms of the formats asked for, the float ones first of each, and what there is to say of them."""
         request, chain, best = self._request, self._chain, chained.best
         forms, notes = [float_form(loaded.prepared)], list[str]()
@@ -224,18 +270,30 @@ class _Optimization:
             refuse_unmade(self._search.ship, notes_)
             forms += made
             notes += notes_
+            forms += [ModelForm(COMPACT, small.prepared, Precision.FLOAT32)] if small.steps else []
         if Format.TFLITE not in request.formats:
             return tuple(forms), _Further(tuple(notes))
-        tflite = make_tflite_forms(best, loaded.prepared, chain.forms, bench, loaded.source, model=request.model)
-        return (*forms, *tflite.forms), _Further((*notes, *tflite.notes), tflite.route, tflite.axes)
+        try:
+            tflite = make_tflite_forms(best, loaded.prepared, chain.forms, bench, loaded.source, model=request.model)
+        except ConversionError as error:
+            if not loaded.source.scaling_moved:
+                raise
+            msg = f"{error}; {_SCALES_ITSELF}"
+            raise ConversionError(msg) from error
+        compact = compact_tflite_form(small.prepared, tflite.route) if small.steps else ()
+        return (*forms, *tflite.forms, *compact), _Further((*notes, *tflite.notes), tflite.route, tflite.axes)
 
-    def _parity(self, draft: Path, loaded: _Loaded, further: _Further) -> Mapping[str, list[dict[str, Any]]]:
+    def _parity(
+        self, draft: Path, loaded: _Loaded, small: _Loaded, further: _Further
+    ) -> Mapping[str, list[dict[str, Any]]]:
         """Whether the forms say the same; what is slow to measure is left out by brief chains."""
         with self._progress.stage("compare source, ONNX and TFLite"):
             outputs = self._if_it_can(lambda: output_rows(draft, loaded.source))
             layers = []
             if further.axes and not self._chain.brief:
-                layers = self._if_it_can(lambda: layer_rows(draft, loaded.source, loaded.prepared, further.axes))
+                # Layers are those of the network that was quantized.
+                axes = {name: axes for name, axes in further.axes.items() if not small.steps or FLOAT not in name}
+                layers = self._if_it_can(lambda: layer_rows(draft, small.source, small.prepared, axes))
         return {"outputs": outputs, "layers": layers}
 
     def _check(self) -> None:
@@ -265,6 +323,8 @@ class _Optimization:
             trials=[trial.values() for trial in chained.trials],
             forms=[row.values() for rows in found.rows.values() for row in rows],
             parity=found.parity,
+            path=found.path,
+            training=[step.to_json() for step in found.steps],
             choice=found.choice.why,
             recipe=recipe_text(_reproduced(self._request.recipe, best, found.choice)),
             pictures={"calibration": roles.calibrated.to_json(), "selection": roles.selected.to_json()},

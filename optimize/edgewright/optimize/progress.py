@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from edgewright.optimize.text import plain
+from edgewright.bundle.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Advance", "PlainProgress", "Progress", "RichProgress", "SilentProgress", "open_progress"]
 
 _SPOKEN_EVERY_S = 15.0  # how often a long stage says in plain lines how far it is
+_AT_ONCE_S = 0.5  # what a stage says within this time was done before it began
 
 
 class Advance(Protocol):
     """How a stage is told how far it is."""
 
-    def __call__(self, done: int, total: int | None = None, /) -> None:
-        """So many steps are done, of so many where that is known only now."""
+    def __call__(self, done: int, total: int | None = None, live: str = "", /) -> None:
+        """Says how far it is.
+
+        Args:
+            done: Steps done so far.
+            total: Of so many, where that is known only now.
+            live: A few figures as they are at this step, such as a loss; the last ones said stay.
+        """
         ...
 
 
@@ -57,7 +64,7 @@ class SilentProgress:
     def stage(self, title: str, total: int | None = None) -> Iterator[Advance]:
         """See ``Progress``."""
         del title, total
-        yield lambda _done, _total=None, /: None
+        yield lambda _done, _total=None, _live="", /: None
 
     def note(self, text: str) -> None:
         """See ``Progress``."""
@@ -79,21 +86,26 @@ class PlainProgress:
         amount = f" ({total})" if total else ""
         self._say(f"{head}{amount} ...")
         started = spoken = time.monotonic()
+        since = (started, 0)  # a stage that goes on from earlier work says at once how much of it is done
+        figures = ""
 
-        def advance(done: int, of: int | None = None, /) -> None:
-            nonlocal spoken
+        def advance(done: int, of: int | None = None, live: str = "", /) -> None:
+            nonlocal spoken, since, figures
             now, known = time.monotonic(), of or total
-            if known and 0 < done < known and now - spoken >= _SPOKEN_EVERY_S:
+            figures = f"; {live}" if live else figures
+            if since[1] == 0 and now - started < _AT_ONCE_S:
+                since = (now, done)
+            if known and since[1] < done < known and now - spoken >= _SPOKEN_EVERY_S:
                 spoken = now
-                left = (now - started) / done * (known - done)
-                self._say(f"{head}: {done} of {known}, about {left:.0f} s left")
+                left = (now - since[0]) / (done - since[1]) * (known - done)
+                self._say(f"{head}: {done} of {known}, about {left:.0f} s left{figures}")
 
         self._numbers.append(0)
         try:
             yield advance
         finally:
             self._numbers.pop()
-        self._say(f"{head}: done in {time.monotonic() - started:.1f} s")
+        self._say(f"{head}: done in {time.monotonic() - started:.1f} s{figures}")
 
     def note(self, text: str) -> None:
         """See ``Progress``."""
@@ -129,6 +141,7 @@ class RichProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[live]}", style="dim", markup=False),
             console=self._console,
         )
 
@@ -145,13 +158,13 @@ class RichProgress:
         """See ``Progress``."""
         from rich.markup import escape
 
-        task = self._bars.add_task("  " * self._depth + escape(plain(title)), total=total)
-        reached = 0
+        task = self._bars.add_task("  " * self._depth + escape(plain(title)), total=total, live="")
+        reached, figures = 0, ""
 
-        def advance(done: int, of: int | None = None, /) -> None:
-            nonlocal reached
-            reached = done
-            self._bars.update(task, completed=done, total=of or total)
+        def advance(done: int, of: int | None = None, live: str = "", /) -> None:
+            nonlocal reached, figures
+            reached, figures = done, plain(live) if live else figures
+            self._bars.update(task, completed=done, total=of or total, live=figures)
 
         self._depth += 1
         try:

@@ -106,11 +106,30 @@ def recipe_text(values: Mapping[str, Any]) -> str:
     """A recipe as TOML.
 
     Args:
-        values: By key; texts, numbers, switches and lists of them.
+        values: By key; texts, numbers, switches, tables, and lists of them.
     """
-    return "".join(f"{key.replace('_', '-')} = {_toml(value)}\n" for key, value in values.items() if value is not None)
+    given = {key.replace("_", "-"): value for key, value in values.items() if value is not None}
+    plain = [f"{key} = {_toml(value)}\n" for key, value in given.items() if not _is_table(value)]
+    # Whatever follows a table's head belongs to the table, so the tables come last.
+    tables = [
+        f"\n{head}\n" + "".join(f"{name} = {_toml(item)}\n" for name, item in table.items())
+        for key, value in given.items()
+        if _is_table(value)
+        for head, table in _tables(key, value)
+    ]
+    return "".join((*plain, *tables))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))
+
+
+def _tables(key: str, value: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(f"[{key}]", value)] if isinstance(value, dict) else [(f"[[{key}]]", item) for item in value]
 
 
 def _toml(value: Any) -> str:
-    """What JSON writes is TOML as well, but for DEL and for what JSON would escape in halves."""
+    """What JSON writes is TOML as well, but for tables, for DEL, and for what JSON would escape in halves."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }" if value else "{}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

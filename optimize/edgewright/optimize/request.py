@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import Manifest
     from edgewright.optimize.chain.effort import Chain
+    from edgewright.optimize.compression.steps import Compression
     from edgewright.optimize.contract import Verdict
     from edgewright.optimize.data.plan import DataChoice
     from edgewright.optimize.sources.tf.names import GraphNames
@@ -76,6 +77,7 @@ class OptimizeRequest:
         report: Folder for the report; None takes the output's name with ``-report``.
         formats: File formats that go into the bundle; the first one's variant is what a runtime takes.
         graph: Where a frozen TensorFlow graph begins and ends; None for other sources.
+        compression: What is trained on the way; None where nothing is.
         recipe: What determined the result, JSON values, for the bundle's provenance.
         typed: The same with paths as they were typed, for the recipe beside the report.
     """
@@ -95,6 +97,7 @@ class OptimizeRequest:
     report: Path | None = None
     formats: tuple[Format, ...] = (Format.ONNX,)
     graph: GraphNames | None = None
+    compression: Compression | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     typed: Mapping[str, Any] = field(default_factory=dict)
 

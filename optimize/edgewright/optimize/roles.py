@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgewright.optimize.chain.workbench import PictureSet
 from edgewright.optimize.data.manifest import manifest_of
 from edgewright.optimize.data.plan import calibration_samples, selection_samples
+from edgewright.optimize.doubts import selection_notes
 from edgewright.optimize.evaluate.intervals import block_of
 from edgewright.optimize.feeds import KEPT_BYTES, KEPT_OF_MANY, PictureFeeds
 from edgewright.optimize.judge import UsedPictures
@@ -94,6 +95,8 @@ def open_roles(plan: DataPlan, source: FloatModel, progress: Progress) -> Roles:
     selection = _set(partial(_selection, plan, known), source, selected, block=block, limits=_SELECTION_LIMITS)
     if calibrated.count < _FEW_PICTURES:
         notes.append(f"only {calibrated.count} calibration pictures; 20 to 50 that look like the real scene do better")
+    # Said now: whoever reads it may give more pictures before the search has spent its time on these.
+    notes += selection_notes(selected.count)
     return Roles(calibration, selection, calibrated, selected, tuple(notes), source, plan)
 
 

@@ -61,7 +61,7 @@ def latency_of(report: BenchReport, variant: str) -> Latency:
         speedup=None if ratio is None else ratio.value,
         speedup_low=None if ratio is None else ratio.low,
         speedup_high=None if ratio is None else ratio.high,
-        extra={"frame_size": list(report.conditions.frame_size), "engine": report.conditions.engine},
+        extra={"frame_size": list(report.conditions.frame_size), "engine": times.engine},
     )
 
 

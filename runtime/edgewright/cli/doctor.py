@@ -37,6 +37,7 @@ exit code 0: nothing is broken; 5: something is missing that an installed extra 
 
 OK, WARN, MISSING = "ok", "warn", "missing"
 _PATIENCE_S = 60.0
+_TFLITE = "pip install 'edgewright[tflite]'"
 _VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")
 _SEVEN_BITS = "give optimize the profile generic-x86-avx2, or weights of 7 bits, for such machines"
 _OTHER_ABILITIES = (
@@ -154,6 +155,34 @@ def _engine(ask: Callable[[str], dict[str, Any]]) -> Iterator[Finding]:
     yield from _smooth_quant(found["smooth_quant"])
 
 
+def _litert(ask: Callable[[str], dict[str, Any]]) -> Iterator[Finding]:
+    """The interpreter that runs .tflite variants: the first of several packages that is installed."""
+    group, name = "engine", "LiteRT"
+    found = ask("litert")
+    packages = found.get("packages", ())
+    problem = found.get("died") or found.get("problem")
+    if problem:
+        taken = packages[0].partition(" ")[0] if packages else "ai-edge-litert"
+        remedy = f"install {taken} again, for this processor and system"
+        yield Finding(group, name, MISSING, f"cannot be loaded: {problem}", remedy)
+        return
+    if not packages:
+        seen = "no TFLite interpreter is installed, so .tflite variants do not run here"
+        yield Finding(group, name, OK, seen, f"{_TFLITE} when you need it")
+        return
+    engine, _, lacking = found["engine"].partition(", ")
+    if "ai-edge-litert" in engine:
+        yield Finding(group, name, OK, f"loads ({engine})")
+    else:
+        yield Finding(group, name, WARN, f"loads ({engine}), whose newer releases are called ai-edge-litert", _TFLITE)
+    if lacking:
+        yield Finding(group, "XNNPACK", WARN, f"took no operator of a float model ({lacking})", _TFLITE)
+    else:
+        yield Finding(group, "XNNPACK", OK, "takes the operators of a float model")
+    if packages[1:]:
+        yield Finding(group, "also there", OK, f"{', '.join(packages[1:])}: not used, {packages[0]} goes first")
+
+
 def _smooth_quant(found: Mapping[str, str] | None) -> Iterator[Finding]:
     if found is None:
         return
@@ -204,7 +233,7 @@ def _torch_flow(ask: Callable[[str], dict[str, Any]]) -> Finding:
     return Finding(group, name, OK, "export, prepare, calibrate, autotune and convert can be imported")
 
 
-_CHECKS = (_python, _processor, _packages, _engine, _neural_compressor)
+_CHECKS = (_python, _processor, _packages, _engine, _litert, _neural_compressor)
 
 
 @contextlib.contextmanager
@@ -212,6 +241,7 @@ def _probes() -> Iterator[Callable[[str], dict[str, Any]]]:
     """Starts every probe that can find something; gives a function that waits for one and tells what it found."""
     wanted = {
         "onnxruntime": TELLING["onnx"],
+        "litert": "edgewright",  # several packages bring it, and the probe looks for them
         "neural-compressor": "neural-compressor",
         "torch-flow": "neural-compressor" if find_spec("torch") else "",
     }

@@ -14,6 +14,7 @@ import importlib
 import json
 import re
 import sys
+import zlib
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
@@ -25,12 +26,22 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from edgewright.runtime.backends.litert import LiteRtBackend
+
 __all__ = ["PROBES", "main"]
 
 # One MatMulInteger: uint8 (1, 64) times int8 (64, 16) gives int32 (1, 16). As bytes, for devices come without onnx.
 _PRODUCT = base64.b64decode(
     "CAg6XAoYCgFhCgFiEgFjIg1NYXRNdWxJbnRlZ2VyEgFnWhMKAWESDgoMCAISCAoCCAEKAghAWhMKAWISDgoMCAMSCAoCCEAKAggQYhMKAWMSDgoM"
     "CAYSCAoCCAEKAggQQgQKABAN"
+)
+# One RELU, float32 (1, 4), as a TFLite file: devices come without anything that writes one.
+_RELU = zlib.decompress(
+    base64.b64decode(
+        "eNptUTsKAjEQfWrQoIsKu4jF3sLWUsTCwsJeFjeuC2rh9xIWHsADeCYvs74kIwRxwmMyn/cyQ1IAy+l8lCDFEAn6iKBhTTECc8CDeBIv4l4DGvR07L"
+        "XWFo7iDbyBSsCY6BEnc7yWh2KVm0122Z0dz/Zo4WjRUuLX4iOn3XQ9zaCeidcup1zevmvywtyOZbE9+3ri+N1gJ8XI5+18M2JOLER7n5UH/Ozl5/R7"
+        "aZmpFgB/4joxEc13VVW2FHLX0vPdGRi4+SBveGsx6+VDbvbD/c4a8XTkz2xv7LnxB2ClGjc="
+    )
 )
 _LENGTH, _COLUMNS = 64, 16
 _SEVERITY_FATAL = 4
@@ -83,6 +94,29 @@ def _session(ort: Any, provider: str) -> Any:
         msg = "it is built in, but its libraries are not found here"
         raise RuntimeError(msg)
     return session
+
+
+def _litert() -> dict[str, Any]:
+    """Which packages with a TFLite interpreter are here, and whether the one that is taken loads and computes."""
+    from edgewright.runtime.backends.choice import LITERT_PACKAGES
+    from edgewright.runtime.backends.litert import LiteRtBackend
+
+    there = {package: names for package, names in LITERT_PACKAGES.items() if not _problem(partial(_find, package))}
+    answer: dict[str, Any] = {"packages": [f"{names[0]} {_first_version(names)}" for names in there.values()]}
+    if not there:
+        return answer
+    answer["problem"] = _problem(lambda: answer.update(engine=_run_litert(LiteRtBackend(_RELU, threads=1))))
+    return answer
+
+
+def _run_litert(backend: LiteRtBackend) -> str:
+    """Its engine, once it gave the right answer."""
+    given = np.array([[-1, 2, -3, 4]], np.float32)
+    (found,) = backend.run({backend.inputs[0].name: given}).values()
+    if not np.array_equal(found, np.maximum(given, 0)):
+        msg = f"it computes {found.tolist()} where {np.maximum(given, 0).tolist()} is right"
+        raise RuntimeError(msg)
+    return backend.engine
 
 
 def _smooth_quant() -> dict[str, str] | None:
@@ -141,6 +175,10 @@ def _find(name: str) -> None:
         raise ModuleNotFoundError(name)
 
 
+def _first_version(names: Sequence[str]) -> str:
+    return next((version for version in map(_version, names) if version != _ABSENT), "of unknown version")
+
+
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
@@ -150,6 +188,7 @@ def _version(name: str) -> str:
 
 PROBES: Mapping[str, Callable[[], dict[str, Any]]] = {
     "onnxruntime": _onnxruntime,
+    "litert": _litert,
     "neural-compressor": _neural_compressor,
     "torch-flow": _torch_flow,
 }

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import EdgewrightError, ExitCode, OutputError
+from edgewright.bundle.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,7 @@ examples:
 exit codes:
   0 done, and the contract passed     1 a defect of ours        2 bad usage or bad input
   3 the contract failed               4 inconclusive            5 a needed extra or tool is missing
+  130 interrupted (Ctrl-C, SIGTERM)   141 the reader of the output went away
 """
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
@@ -73,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated_like_interrupted():
             return _run(args.verb, args)
     except EdgewrightError as error:
-        print(f"edgewright {args.verb}: {error}", file=sys.stderr)
+        # It may hold names out of files.
+        print(f"edgewright {args.verb}: {plain(str(error))}", file=sys.stderr)
         return int(error.exit_code)
     except KeyboardInterrupt:
         print(f"edgewright {args.verb}: interrupted", file=sys.stderr)

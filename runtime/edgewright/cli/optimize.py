@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode, MissingExtraError
@@ -25,6 +24,11 @@ examples:
   edgewright optimize mobilenet.onnx --task classify --calibrate photos/ -o mobilenet.edge
   edgewright optimize --recipe crossing.toml --plan
   edgewright optimize --recipe crossing.toml --effort best --time-budget 20m
+  edgewright optimize my.nets:factory --weights net.npz --recipe prune-int8 --train photos/ --train-labels labels.csv \\
+      --calibrate 'photos/#::40' --labels test.csv --images test/ --max-drop 1.5 -o small.edge
+
+Recipes by name: distil-int8, prune-int8, distil-prune-int8, qat-int8, sparse-int8. They train on --train, and what is
+judged is always held against the model as it was given.
 
 SOURCE is a folder of pictures, one picture, a video or an .npz, optionally with a slice: clip.avi#start:stop:step.
 Calibration pictures set the integers, selection pictures choose among candidates, agreement and labelled pictures judge
@@ -45,9 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments; defaults live in one table, for a recipe may set them too."""
     parser.add_argument("model", nargs="?", help=_MODEL)
     parser.add_argument("-o", "--output", metavar="OUT.edge", help="the bundle to write")
-    parser.add_argument("--recipe", type=Path, metavar="FILE.toml", help="flags from a file; those given here win")
+    parser.add_argument(
+        "--recipe", metavar="RECIPE", help="flags from a .toml file, or a recipe by name; flags given here win"
+    )
     _add_model(parser.add_argument_group("model"))
     _add_data(parser.add_argument_group("pictures and labels"))
+    _add_training(parser.add_argument_group("training, for recipes that distil, prune or tune (PyTorch)"))
     _add_search(parser.add_argument_group("how the integer model is looked for"))
     _add_contract(parser.add_argument_group("contract"))
     result = parser.add_argument_group("result")
@@ -90,6 +97,21 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--agree", metavar="SOURCE", help="unlabelled pictures to compare INT8 with float on")
 
 
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--train", metavar="SOURCE", help="pictures to train on, or package.module:factory of a data set"
+    )
+    group.add_argument("--train-labels", metavar="LABELS", help="their labels; without any, the network is the teacher")
+    group.add_argument("--student", metavar="FACTORY", help="package.module:factory of the network to distil into")
+    group.add_argument("--student-weights", metavar="FILE", help="given to that factory")
+    group.add_argument("--teacher", metavar="FACTORY", help="package.module:factory to learn from (default: the model)")
+    group.add_argument("--teacher-weights", metavar="FILE", help="given to that factory")
+    group.add_argument(
+        "--qat", choices=["never", "needed", "always"], help="quantization-aware training (default: never)"
+    )
+    group.add_argument("--checkpoints", metavar="DIR", help="where training keeps what a killed run goes on from")
+
+
 def _add_search(group: argparse._ArgumentGroup) -> None:
     efforts = "fast, balanced (default) or best: how many passes are tried"
     group.add_argument("--effort", choices=["fast", "balanced", "best"], help=efforts)
@@ -124,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
     from edgewright.optimize.pipeline import run_optimize
     from edgewright.optimize.progress import open_progress
 
-    given = {key: getattr(args, key) for key in RECIPE_KEYS if getattr(args, key) is not None}
+    # Tables can be written in a recipe only.
+    given = {key: value for key in RECIPE_KEYS if (value := getattr(args, key, None)) is not None}
     request = build_request(merge_values(given, args.recipe))
     if args.plan:
         return _plan(request, as_json=args.json)

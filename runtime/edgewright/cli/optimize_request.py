@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.bundle.manifest import Format
+    from edgewright.optimize.compression.steps import Compression, ModelReference
     from edgewright.optimize.request import EngineChoice, OptimizeRequest
     from edgewright.optimize.sources.tf.names import GraphNames
     from edgewright.optimize.spec import ClassifierOptions, ModelSpec
@@ -45,6 +46,16 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "calibrate_limit": int,
     "seed": int,
     "select": str,
+    "train": str,
+    "train_labels": str,
+    "student": str,
+    "student_weights": str,
+    "teacher": str,
+    "teacher_weights": str,
+    "checkpoints": str,
+    "step": list,
+    "distort": dict,
+    "qat": (str, dict),
     "effort": str,
     "passes": (str, list),
     "leave_float": (str, list),
@@ -70,10 +81,15 @@ RECIPE_KEYS: Mapping[str, type | tuple[type, ...]] = {
     "version": str,
 }
 # Where a result goes does not determine what it is.
-_PLACES = frozenset({"output", "report"})
+_PLACES = frozenset({"output", "report", "checkpoints"})
 _NOT_RECORDED = _PLACES | {"no_cache"}
 # A bundle travels: of these only the last part of the path goes into its provenance.
-_PATHS = frozenset({"model", "weights", "spec", "class_names", "calibrate", "select", "labels", "images", "agree"})
+_PATHS = frozenset(
+    {
+        *("model", "weights", "spec", "class_names", "calibrate", "select", "labels", "images", "agree"),
+        *("train", "train_labels", "student_weights", "teacher_weights"),
+    }
+)
 _DEFAULTS: Mapping[str, Any] = {
     "effort": "balanced",
     "engine": "edgewright",
@@ -89,20 +105,21 @@ _CLASSIFIER_KEYS = frozenset(
 )
 
 
-def merge_values(given: Mapping[str, Any], recipe_file: Path | None) -> dict[str, Any]:
+def merge_values(given: Mapping[str, Any], recipe_file: str | None) -> dict[str, Any]:
     """Flags over the recipe over the defaults.
 
     Args:
         given: The flags given, by key.
-        recipe_file: The recipe, None without.
+        recipe_file: The recipe, a path or the name of one that comes with the tool; None without.
 
     Raises:
         EdgewrightError: Something that every run needs is missing.
         SpecError: The recipe cannot be used.
     """
+    from edgewright.optimize.compression.shipped import recipe_path
     from edgewright.optimize.recipe import load_recipe
 
-    recipe = load_recipe(recipe_file, RECIPE_KEYS) if recipe_file is not None else {}
+    recipe = load_recipe(recipe_path(recipe_file), RECIPE_KEYS) if recipe_file is not None else {}
     values = {**_DEFAULTS, **recipe, **given}
     for key, flag in (("model", "MODEL"), ("output", "-o OUT.edge"), ("calibrate", "--calibrate SOURCE")):
         if key not in values:
@@ -154,6 +171,7 @@ def build_request(values: Mapping[str, Any]) -> OptimizeRequest:
         version=values["version"],
         graph=_graph(values),
         formats=_formats(values),
+        compression=_compression(values),
         report=_path(values.get("report")),
         recipe=recipe_values({key: _recorded(key, value) for key, value in values.items() if key not in _NOT_RECORDED}),
         typed=recipe_values(values),
@@ -177,6 +195,63 @@ def _graph(values: Mapping[str, Any]) -> GraphNames | None:
 
     names = GraphNames(_names(values, "graph_inputs") or (), _names(values, "graph_outputs") or ())
     return names or None
+
+
+_TRAINING = ("train", "train_labels", "student", "student_weights", "teacher", "teacher_weights", "checkpoints")
+
+
+def _compression(values: Mapping[str, Any]) -> Compression | None:
+    """What is trained before and after quantization; None where nothing is."""
+    from edgewright.optimize.compression.recipe import parse_qat, parse_steps
+    from edgewright.optimize.compression.steps import Compression, QatWhen
+    from edgewright.optimize.compression.tables import settings_from
+    from edgewright.optimize.steps import default_folder
+    from edgewright.optimize.training.sets import Distort, TrainingData
+
+    steps = parse_steps(values.get("step", []))
+    written = values.get("qat", QatWhen.NEVER.value)
+    if isinstance(written, str):
+        written = {"when": _choice({"qat": written}, "qat", [when.value for when in QatWhen])}
+    qat = parse_qat(written)
+    if not steps and qat.when is QatWhen.NEVER:
+        idle = next((key for key in _TRAINING if values.get(key) is not None), None)
+        if idle is not None:
+            flag = f"--{idle.replace('_', '-')}"
+            msg = f"{flag} is about training, and nothing is trained; add --recipe distil-prune-int8, or --qat needed"
+            raise EdgewrightError(msg)
+        return None
+    if values.get("train") is None:
+        what = f"the recipe's step {steps[0].label}" if steps else "--qat"
+        msg = f"{what} trains and has no pictures for it; add --train SOURCE, and --train-labels where there are labels"
+        raise EdgewrightError(msg)
+    folder = _path(values.get("checkpoints"))
+    if folder is None and not values.get("no_cache"):
+        folder = default_folder() / "training"
+    distort = settings_from(Distort, values.get("distort", {}), "[distort]")
+    return Compression(
+        data=TrainingData(values["train"], _path(values.get("train_labels")), distort),
+        steps=steps,
+        student=_reference(values, "student"),
+        teacher=_reference(values, "teacher"),
+        qat=qat,
+        checkpoints=folder,
+    )
+
+
+def _reference(values: Mapping[str, Any], key: str) -> ModelReference | None:
+    from edgewright.optimize.compression.steps import ModelReference
+    from edgewright.optimize.sources.factory import is_factory_reference
+
+    factory, weights = values.get(key), _path(values.get(f"{key}_weights"))
+    if factory is None:
+        if weights is not None:
+            msg = f"--{key}-weights {weights} belongs to a network; name it with --{key} package.module:factory"
+            raise EdgewrightError(msg)
+        return None
+    if not is_factory_reference(factory):
+        msg = f"--{key} cannot be {factory!r}; training takes PyTorch networks: name a function, as package.module:factory"
+        raise EdgewrightError(msg)
+    return ModelReference(factory, weights)
 
 
 def _search(values: Mapping[str, Any]) -> EngineChoice:

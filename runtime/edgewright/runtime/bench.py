@@ -16,6 +16,7 @@ import statistics
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import cv2
@@ -62,6 +63,7 @@ STAGES = ("preprocess", "inference", "decode", "total")
 FRAMES_PER_BLOCK = 5
 MOST_RUNS = 1_000_000
 _MOST_PIXELS = 2**25
+_NO_BASELINES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class BenchReport:
 
     Attributes:
         variants: What each took.
-        ratios: Of each against the baseline.
+        ratios: Of each against the baseline; before it, where that is another, against the float one of its own format.
         conditions: What else determines them.
         left_out: What could not be timed here, and why.
     """
@@ -159,7 +161,7 @@ class BenchReport:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def ratio(self, variant: str) -> Ratio | None:
-        """The ratio of ``variant`` against the baseline, None for the baseline itself."""
+        """The ratio of ``variant`` against its nearest baseline, None for the baseline itself."""
         return next((ratio for ratio in self.ratios if ratio.variant == variant), None)
 
 
@@ -205,7 +207,15 @@ def bench_bundle(
     reference = baseline_of(runnable)
     baseline = next(name for name in names if read_candidate(name).variant == reference)
     report = time_variants(
-        path, names, frames, settings, baseline=baseline, on_block=on_block, options=options, strict=not every_backend
+        path,
+        names,
+        frames,
+        settings,
+        baseline=baseline,
+        own=_own_baselines(names, runnable),
+        on_block=on_block,
+        options=options,
+        strict=not every_backend,
     )
     return replace(report, left_out={**missing, **report.left_out})
 
@@ -239,6 +249,21 @@ def baseline_of(variants: Sequence[Variant]) -> str:
     return floats[0] if floats else variants[0].name
 
 
+def _own_baselines(names: Sequence[str], variants: Sequence[Variant]) -> dict[str, str]:
+    """By candidate, the float one of the same file format, on the same backend where it runs there."""
+    formats = {variant.name: variant.format for variant in variants}
+    floats = [variant for variant in variants if variant.precision.value.startswith("float")]
+    own = {}
+    for name in names:
+        candidate = read_candidate(name)
+        like = [variant.name for variant in floats if variant.format is formats[candidate.variant]]
+        fitting = [other for other in names if like and read_candidate(other).variant == like[0]]
+        beside = [other for other in fitting if read_candidate(other).backend is candidate.backend]
+        if fitting:
+            own[name] = (beside or fitting)[0]
+    return own
+
+
 def time_variants(
     bundle: Path,
     names: Sequence[str],
@@ -246,6 +271,7 @@ def time_variants(
     settings: BenchSettings = BenchSettings(),
     *,
     baseline: str | None = None,
+    own: Mapping[str, str] = _NO_BASELINES,
     on_block: Callable[[int, int], None] | None = None,
     options: EngineOptions = NO_WISHES,
     strict: bool = True,
@@ -258,6 +284,7 @@ def time_variants(
         frames: Real pictures (H, W, 3) uint8 BGR; they go round.
         settings: How long and how.
         baseline: The variant that ratios are taken against; the first one when None.
+        own: By variant, another one that it is held against first.
         on_block: Called with the turns done and their number.
         options: What the owner of the machine says of its engines.
         strict: Whether a variant that its engine refuses is an error, or left out.
@@ -289,7 +316,8 @@ def time_variants(
     times = tuple(_variant_times(name, turns) for name in names)
     reference = baseline if baseline in blocks else names[0]
     medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in names}
-    ratios = tuple(ratio_of(reference, name, medians) for name in names if name != reference)
+    pairs = {(base, name): None for name in names for base in (own.get(name, reference), reference)}
+    ratios = tuple(ratio_of(base, name, medians) for base, name in pairs if base != name and base in blocks)
     height, width = frames[0].shape[:2]
     conditions = Conditions(
         machine=describe_machine(),

@@ -2,7 +2,8 @@
 
 One way for every dtype: resize, split into planes, and map each of the 256 grey levels through a table per
 channel. The table holds the normalised value, or its integer code when the input tensor is quantized, so an
-integer network never sees a float pass; one that takes the pixels as they are gets them without the table, too. All
+integer network never sees a float pass; one that takes the pixels as they are gets them without the table, too, and so
+does one that takes them less 128. All
 buffers are allocated once (measured beside ``blobFromImage`` in ``scripts/bench``).
 """
 
@@ -27,6 +28,8 @@ __all__ = ["Placement", "Preprocessor"]
 _CHANNELS = 3
 _IMAGE_AXES = 3
 _LEVELS = 256
+_MIDDLE = 128
+_HIGHEST_BIT = np.uint8(0x80)
 
 
 @dataclass(frozen=True)
@@ -93,13 +96,17 @@ class Preprocessor:
         self._channels_first = channels_first
         self._order = (0, 1, 2) if self._color is ColorOrder.BGR else (2, 1, 0)
         self.buffer: NDArray[Any] = np.zeros(wanted, np.dtype(tensor.dtype))
-        self._raw = tensor.dtype == "uint8" and all((table == np.arange(_LEVELS)).all() for table in tables)
+        # Unsigned pixels less 128 are the same bits with the highest one turned.
+        shift = _MIDDLE if tensor.dtype == "int8" else 0
+        self._raw = self.buffer.itemsize == 1 and all((table == np.arange(_LEVELS) - shift).all() for table in tables)
+        self._turned = self._raw and shift > 0
+        self._pixels: NDArray[Any] = self.buffer.view(np.uint8) if self._raw else self.buffer
         straight = self._raw and not channels_first and self._color is ColorOrder.BGR
         # The tensor is the fitted frame where the network takes just that.
-        self._fitted = self.buffer[0] if straight else np.empty((spec.height, spec.width, _CHANNELS), np.uint8)
+        self._fitted = self._pixels[0] if straight else np.empty((spec.height, spec.width, _CHANNELS), np.uint8)
         self._reordered = np.empty_like(self._fitted)
         self._planes = [
-            self.buffer[0, self._order.index(k)] if self._raw and channels_first else np.empty(wanted[-2:], np.uint8)
+            self._pixels[0, self._order.index(k)] if self._raw and channels_first else np.empty(wanted[-2:], np.uint8)
             for k in range(_CHANNELS)
         ]
         self._interleaved_table = np.ascontiguousarray(np.stack(self._tables, axis=-1)[None])
@@ -121,6 +128,8 @@ class Preprocessor:
             raise FrameError(msg)
         fitted, placement = self._fit(image)
         self._normalise(fitted)
+        if self._turned:
+            np.bitwise_xor(self._pixels, _HIGHEST_BIT, out=self._pixels)
         return self.buffer, placement
 
     def _fit(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Placement]:
@@ -165,10 +174,10 @@ class Preprocessor:
                     cv2.LUT(self._planes[source], self._tables[channel], dst=self.buffer[0, channel])
             return
         if self._color is ColorOrder.RGB:
-            reordered = self.buffer[0] if self._raw else self._reordered
+            reordered = self._pixels[0] if self._raw else self._reordered
             fitted = np.asarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB, dst=reordered), np.uint8)
         elif self._raw and fitted is not self._fitted:
-            np.copyto(self.buffer[0], fitted)
+            np.copyto(self._pixels[0], fitted)
         if not self._raw:
             cv2.LUT(fitted, self._interleaved_table, dst=self.buffer[0])
 
@@ -198,8 +207,8 @@ def _tables(spec: Preprocess, tensor: TensorSpec) -> list[NDArray[Any]]:
         if tensor.scale is not None and tensor.zero_point is not None:
             limits = np.iinfo(dtype)
             values = np.clip(np.rint(values / tensor.scale) + tensor.zero_point, limits.min, limits.max)
-        elif dtype == np.uint8:
-            values = np.arange(_LEVELS, dtype=np.float64)  # the network normalises by itself
+        elif dtype in (np.dtype(np.uint8), np.dtype(np.int8)):  # the network normalises by itself
+            values = np.arange(_LEVELS, dtype=np.float64) - (_MIDDLE if dtype == np.int8 else 0)
         elif dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             msg = f"input {tensor.name!r} of type {dtype} needs scale and zero_point"
             raise ModelMismatchError(msg)

@@ -215,8 +215,8 @@ def _described(backend: Backend, variant: Variant) -> Backend:
                     f"manifest says {(told.shape, told.dtype) if told else 'nothing of it'}"
                 )
                 raise ModelMismatchError(msg)
-            # A uint8 input without a scale takes the pixels as they are.
-            if not (spec.dtype == "uint8" and declared is variant.inputs and told.scale is None):
+            # An 8-bit input without a scale takes pixels: as they are, or less 128.
+            if not (spec.dtype in ("uint8", "int8") and declared is variant.inputs and told.scale is None):
                 _check_grid(variant.name, spec, told)
             row.append(told)
         described.append(tuple(row))

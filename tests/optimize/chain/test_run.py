@@ -13,6 +13,7 @@ from head_models import HEADS
 from head_models import pictures as head_pictures
 
 from edgewright.bundle.manifest import ClassifyDecode
+from edgewright.optimize.chain import mixed
 from edgewright.optimize.chain import run as chain_run
 from edgewright.optimize.chain.effort import Chain, Effort, chain_for, parse_chain
 from edgewright.optimize.chain.goal import agreement_of
@@ -22,6 +23,8 @@ from edgewright.optimize.contract import Contract
 from edgewright.optimize.passes import prepare_graph
 from edgewright.optimize.quantization.integer_graph import IntegerGraph
 from edgewright.optimize.quantization.writer import QuantizedGraph
+from edgewright.optimize.sensitivity.chart import region_chart
+from edgewright.optimize.sensitivity.latency import estimate_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.chain.run import ChainResult
     from edgewright.optimize.chain.workbench import Workbench
     from edgewright.optimize.progress import Advance
+    from edgewright.optimize.sensitivity.latency import NodeTimes
 
 # A head that nothing is known of: what candidates lose is the noise of their outputs.
 RAW = dataclasses.replace(CLASSIFIER, decode=ClassifyDecode("out"))
@@ -222,6 +226,34 @@ def test_a_drop_that_is_promised_steers_the_search_without_labels(model: bytes, 
     assert "--max-drop" in note
     assert not run_chain(bench, chain, Contract(max_drop=lost)).best.keep_float
     assert not run_chain(bench, chain, Contract(min_speedup=1.0)).best.keep_float
+
+
+def test_for_a_board_of_another_kind_no_time_of_here_steers_the_search(
+    model: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = workbench(model, cache)
+    chain = Chain(("minmax",), rescue=True)
+    wanted = Contract(min_agreement=100, min_speedup=10**5)
+
+    def measured(float_model: bytes, *_: object, **__: object) -> NodeTimes:
+        """Every layer takes twice as long in float, so that none fits into so short a time."""
+        return estimate_nodes(float_model, "for the test")
+
+    monkeypatch.setattr(mixed, "profile_nodes", measured)
+    assert not run_chain(bench, chain, wanted).best.keep_float
+
+    def forbidden(*_: object, **__: object) -> None:
+        pytest.fail("operators were timed on a machine of another kind")
+
+    monkeypatch.setattr(mixed, "profile_nodes", forbidden)
+    bench.foreign = True
+    found = run_chain(bench, chain, wanted)
+    assert "deep" in found.best.keep_float
+    table = found.details["sensitivity"]
+    assert table["how_timed"].startswith("estimated by multiplications: the board has another kind of processor")
+    assert {row["extra_ms"] for row in table["regions"]} == {None}
+    assert all(row["price"] > 0 for row in table["regions"])
+    assert " ms" not in region_chart(table["regions"])
 
 
 def test_what_falls_short_once_it_is_made_again_gets_further_regions(

@@ -182,8 +182,13 @@ def test_labels_without_class_names_are_told_what_to_give(
 
 def test_few_selection_pictures_are_told(parts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--select", f"{parts / 'clip.avi'}#2:26:4", "--agree", f"{parts / 'clip.avi'}#1::4"]
-    notes = optimize(detect(parts, tmp_path / "a.edge", *few), capsys, 0)["report"]["notes"]
-    assert any(note.startswith("only 6 selection pictures") for note in notes)
+    assert main([*detect(parts, tmp_path / "a.edge", *few), *PLAIN]) == 0
+    said = capsys.readouterr().err
+    # In time to stop and give more.
+    assert 0 < said.index("only 6 selection pictures") < said.index("quantize and measure the plain candidate")
+    assert said.count("only 6 selection pictures") == 1
+    report = json.loads((tmp_path / "a-report" / "report.json").read_text(encoding="utf-8"))
+    assert sum(note.startswith("only 6 selection pictures") for note in report["notes"]) == 1
     many = ["--agree", f"{parts / 'clip.avi'}#1::4"]
     notes = optimize(detect(parts, tmp_path / "b.edge", *many), capsys, 0)["report"]["notes"]
     assert not any("selection pictures:" in note for note in notes)

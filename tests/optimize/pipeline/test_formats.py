@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import onnx
 import pytest
 from chain_models import classes_command
 
-from edgewright.bundle.manifest import Format, Layout
+from edgewright.bundle.manifest import ColorOrder, Format, Layout
 from edgewright.bundle.reader import open_bundle
 from edgewright.cli.main import main
 from edgewright.optimize import tflite_forms
 from edgewright.optimize.errors import ConversionError
-from edgewright.optimize.tflite import write_tflite
+from edgewright.optimize.tflite import TfliteFile, Tuning, write_tflite
+from edgewright.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,16 +98,50 @@ def test_tflite_alone(classes: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
+    ("instructions", "flags", "columns"),
+    [((), (), 0), (("amx_int8",), (), 64), (("amx_int8",), ("--profile", "raspberry-pi-4"), 0)],
+)
+def test_the_form_that_takes_camera_pictures(
+    instructions: tuple[str, ...],
+    flags: tuple[str, ...],
+    columns: int,
+    classes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tunings = []
+
+    def recorded(model: bytes, **given: Any) -> TfliteFile:
+        tunings.append(given.get("tuning"))
+        return write_tflite(model, **given)
+
+    machine = replace(describe_machine(), instructions=instructions)
+    monkeypatch.setattr(tflite_forms, "describe_machine", lambda: machine)
+    monkeypatch.setattr(tflite_forms, "write_tflite", recorded)
+    wanted = ("--passes", "minmax,uint8-input", "--formats", "tflite", "--ship", "uint8-input")
+    words = classes_command(classes, tmp_path / "a.edge", *wanted, *flags)
+    assert main(words) in {0, 3, 4}, capsys.readouterr().err
+    with open_bundle(tmp_path / "a.edge") as bundle:
+        (variant,) = bundle.manifest.variants
+        (tensor,) = variant.inputs
+        assert (variant.name, tensor.dtype, tensor.scale) == ("uint8-input-tflite", "int8", None)
+        assert (tensor.layout, tensor.color) == (Layout.NHWC, ColorOrder.BGR)
+    assert tunings == [None, None, Tuning(columns, signed_pixels=True)]  # of the float and the plain file, none
+    assert main(["verify", str(tmp_path / "a.edge")]) == 0
+
+
+@pytest.mark.parametrize(
     ("flags", "said"),
     [
         (("--formats", "coreml"), "--formats cannot be 'coreml'"),
-        (("--formats", "tflite", "--ship", "uint8-input"), "there is no such form in TFLite"),
+        (("--formats", "tflite", "--ship", "weight-only"), "there is no such form in TFLite"),
     ],
 )
 def test_what_no_format_has_is_refused_before_any_work(
     flags: tuple[str, ...], said: str, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = classes_command(classes, tmp_path / "a.edge", "--passes", "minmax,uint8-input", *flags)
+    words = classes_command(classes, tmp_path / "a.edge", "--passes", "minmax,weight-only", *flags)
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

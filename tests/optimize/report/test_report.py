@@ -154,6 +154,19 @@ def test_markdown_tells_what_the_page_tells(report: Report) -> None:
     assert "layer with the most noise" in plain
 
 
+def test_reports_without_an_engine_a_row_or_without_times_are_drawn(report: Report) -> None:
+    data = copy.deepcopy(dict(report.data))
+    for row in data["speed"]["variants"]:
+        assert row.pop("engine") == data["speed"]["conditions"]["engine"]  # older reports have it only there
+    region = {"name": "stem", "weight_bytes": 1200, "extra_ms": None, "regained": 0.5, "measured_loss": 0.125}
+    region |= {"kind": "layer", "nodes": [], "macs": 1, "border": 1, "price": 0.1, "value": 1.0, "own_sqnr": 10.0}
+    found = {"regions": [{**region, "measured_bytes": 1100, "kept": True}], "tensors": [], "status": "met"}
+    found |= {"evaluations": 7, "how_timed": "estimated by multiplications: the board is another"}
+    told = dataclasses.replace(report, data={**data, "story": {**data["story"], "sensitivity": found}})
+    assert f"<td>{data['speed']['conditions']['engine']}</td>" in render_html(told)
+    assert "| `stem` | 50.0 % | +1.20 kB |  | 0.1250 | kept in float |" in render_markdown(told)
+
+
 def test_the_json_file_is_what_the_bundle_holds(made: Path, report: Report) -> None:
     assert json.loads((made / "out-report" / "report.json").read_text()) == report.data
     assert report.data["schema"] == {"name": "edgewright-report", "version": 2}

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewright.bundle.text import plain, plain_values
 from edgewright.optimize.errors import ModelError
 from edgewright.optimize.progress import PlainProgress, RichProgress
-from edgewright.optimize.text import plain, plain_values
 
 EVIL = "conv\x1b[2J\x1b]0;title\x07\x9b31m\u202egnp.exe"
 SAFE = "conv\\x1b[2J\\x1b]0;title\\x07\\x9b31m\\u202egnp.exe"

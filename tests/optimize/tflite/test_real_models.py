@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.evaluate.agreement import box_agreement
 from edgewright.optimize.passes import prepare_graph
 from edgewright.optimize.quantization.writer import QuantizedGraph
-from edgewright.optimize.tflite import TfliteForm, write_tflite
+from edgewright.optimize.tflite import TfliteForm, Tuning, write_tflite
 from edgewright.optimize.variants.uint8_input import uint8_input_form
 from edgewright.runtime.backends.onnx import OnnxBackend
 from edgewright.runtime.decode import make_decoder
@@ -102,6 +103,25 @@ def test_the_detector_that_takes_camera_pictures(
     wanted = OnnxBackend(form.model).run(feeds)
     for name, value in run_tflite(file, feeds).items():
         assert 10 * np.log10(np.square(wanted[name]).mean() / np.square(value - wanted[name]).mean()) > 22
+
+
+def test_the_detector_written_for_speed_says_the_very_same(
+    person: FloatModel, detector: tuple[bytes, bytes], frames: list[Any], run_tflite: Run
+) -> None:
+    form = uint8_input_form(QuantizedGraph(detector[1]), person.spec.preprocess)
+    assert form.inputs is not None
+    plain = write_tflite(form.model, form=TfliteForm.INT8)
+    quick = write_tflite(form.model, form=TfliteForm.INT8, tuning=Tuning(columns=64, signed_pixels=True))
+    assert (quick.inputs[0].dtype, quick.inputs[0].shape, quick.inputs[0].scale) == ("int8", (1, 300, 300, 3), None)
+    assert any("2 convolutions take several pixels as one" in note for note in quick.notes)
+    fits = [
+        Preprocessor(person.spec.preprocess, replace(file.inputs[0], color=form.inputs[0].color))
+        for file in (plain, quick)
+    ]
+    for frame in frames[:3]:
+        answers = [run_tflite(file, {"input": fit(frame)[0]}) for file, fit in zip((plain, quick), fits, strict=True)]
+        for name, value in answers[0].items():
+            np.testing.assert_array_equal(answers[1][name], value)
 
 
 def test_the_classifier(

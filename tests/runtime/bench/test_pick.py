@@ -93,6 +93,21 @@ def test_every_variant_is_timed_on_its_own_engine(both: Path) -> None:
     assert report.conditions.engine.count("LiteRT") == 1
     assert report.conditions.engine.startswith("onnxruntime ")
     assert report.left_out == {}
+    # Each against the float of its own format first, and against the bundle's first float model.
+    assert [(ratio.baseline, ratio.variant) for ratio in report.ratios] == [
+        ("float32-onnx", "float32-tflite"),
+        ("float32-tflite", "int8-tflite"),
+        ("float32-onnx", "int8-tflite"),
+    ]
+    nearest = report.ratio("int8-tflite")
+    assert nearest is not None
+    assert nearest.baseline == "float32-tflite"
+
+
+def test_on_every_backend_the_float_one_of_the_same_backend_comes_first(both: Path) -> None:
+    report = bench_bundle(both, replace(QUICK, blocks=1), every_backend=True)
+    pairs = {(ratio.baseline, ratio.variant) for ratio in report.ratios}
+    assert pairs == {(ONNX, TFLITE), (TFLITE, INT8), (ONNX, INT8)}
 
 
 def test_a_pick_is_made_kept_and_used(both: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,28 @@ def test_a_tensor_may_have_a_colour_order_of_its_own(
         np.testing.assert_array_equal(seen.transpose(1, 2, 0) if layout is Layout.NCHW else seen, wanted)
 
 
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize("own", list(ColorOrder))
+@pytest.mark.parametrize("mode", list(ResizeMode))
+@pytest.mark.parametrize("grid", [None, (1.0, -128)])
+def test_signed_pixels_are_the_unsigned_ones_less_128(
+    layout: Layout, own: ColorOrder, mode: ResizeMode, grid: tuple[float, int] | None
+) -> None:
+    pre = spec(mode) if grid is None else replace(spec(mode), scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+    told = {} if grid is None else {"scale": grid[0], "zero_point": grid[1]}
+    signed = Preprocessor(pre, replace(tensor(pre, layout, "int8", **told), color=own))
+    unsigned = Preprocessor(pre, replace(tensor(pre, layout, "uint8"), color=own))
+    image = np.random.default_rng(0).integers(0, 256, (30, 41, 3), dtype=np.uint8)
+    for frame in (image, image[:12, :16], image[::-1]):  # the second is of the network's size
+        kept = frame.copy()
+        seen, place = signed(frame)
+        wanted, same_place = unsigned(frame)
+        assert seen.dtype == np.int8
+        np.testing.assert_array_equal(seen.astype(np.int16) + 128, wanted)
+        assert place == same_place
+        np.testing.assert_array_equal(frame, kept)  # the camera's frame is not ours to change
+
+
 def test_a_colour_order_of_its_own_keeps_each_channels_mean() -> None:
     pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.RGB, 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -159,4 +181,4 @@ def test_crop_of_a_very_long_picture_takes_little_memory() -> None:
 def test_integers_without_scale_are_refused() -> None:
     pre = spec(ResizeMode.STRETCH)
     with pytest.raises(ModelMismatchError, match="needs scale"):
-        Preprocessor(pre, tensor(pre, dtype="int8"))
+        Preprocessor(pre, tensor(pre, dtype="int16"))

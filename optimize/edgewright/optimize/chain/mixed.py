@@ -12,7 +12,7 @@ from edgewright.optimize.feeds import evenly
 from edgewright.optimize.quantization.transplant import transplant_rounding
 from edgewright.optimize.selection.losses import loss_for
 from edgewright.optimize.sensitivity.influence import measure_influence
-from edgewright.optimize.sensitivity.latency import profile_nodes
+from edgewright.optimize.sensitivity.latency import estimate_nodes, profile_nodes
 from edgewright.optimize.sensitivity.order import disjoint, union
 from edgewright.optimize.sensitivity.rank import rank_regions
 from edgewright.optimize.sensitivity.regions import find_regions
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.contract import Contract
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.sensitivity.evaluations import Evaluation
+    from edgewright.optimize.sensitivity.latency import NodeTimes
     from edgewright.optimize.sensitivity.rank import RankedRegion
     from edgewright.optimize.sensitivity.search import SearchResult
     from edgewright.optimize.types import FeedSource
@@ -90,8 +91,7 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         influences = measure_influence(now.model, now.graph, _few(bench), loss_for(bench.spec), advance)
     if not bench.deadline.left:
         return _given_up(errors)
-    with bench.progress.stage("time each operator in float and in INT8"):
-        times = profile_nodes(now.model, now.graph, threads=bench.threads)
+    times = _times(bench, now)
     own = {row["node"]: row["own_sqnr"] for row in errors if row["own_sqnr"] is not None}
     ranked = rank_regions(find_regions(now.model), influences, len(now.graph.model), times, own)
     made = _Latest(bench, now)
@@ -102,22 +102,36 @@ def search_regions(bench: Workbench, now: State, contract: Contract) -> MixedRes
         standing = standing_of(contract, bench, made(evaluation.nodes))
         return standing is not None and standing.met
 
-    # Whatever is promised, a model that is no faster than float would not be shipped.
-    slack = times.float_total / max(contract.min_speedup or 1.0, 1.0) - times.int8_total
     goal = Goal(
         accept=None if start is None else accept,
         max_bytes=contract.max_size,
-        max_extra_ms=max(slack, 0.0),
+        max_extra_ms=None if bench.foreign else _slack_ms(contract, times),
         block=bench.selection.block,
     )
     budget, evaluated = Budget(deadline=bench.deadline), itertools.count(1)
     with bench.progress.stage("search for regions to keep in float", budget.evaluations) as advance:
         found = search(ranked, made, bench.losses, goal, budget, on_state=lambda _state: advance(next(evaluated)))
-    table: dict[str, Any] = {"regions": [dict(row) for row in found.rows], "tensors": errors, "how_timed": times.how}
+    # Shares of a time that nobody took are no milliseconds.
+    unknown = {"extra_ms": None} if bench.foreign else {}
+    regions = [{**row, **unknown} for row in found.rows]
+    table: dict[str, Any] = {"regions": regions, "tensors": errors, "how_timed": times.how}
     table |= {"status": found.status.value, "evaluations": found.evaluations}
     nodes = frozenset(found.keep_float)
     wider = tuple(_wider(found, ranked, goal)) if found.status is SearchStatus.MET and nodes else ()
     return MixedResult(nodes, found.kept, found.status.value, table, wider)
+
+
+def _times(bench: Workbench, now: State) -> NodeTimes:
+    """What each operator costs: measured here, or by its multiplications where the board is of another kind."""
+    if bench.foreign:
+        return estimate_nodes(now.model, "the board has another kind of processor than this machine")
+    with bench.progress.stage("time each operator in float and in INT8"):
+        return profile_nodes(now.model, now.graph, threads=bench.threads)
+
+
+def _slack_ms(contract: Contract, times: NodeTimes) -> float:
+    """Milliseconds that regions in float may cost; whatever is promised, none slower than float would be shipped."""
+    return max(times.float_total / max(contract.min_speedup or 1.0, 1.0) - times.int8_total, 0.0)
 
 
 class _Latest:
@@ -150,7 +164,8 @@ def _wider(found: SearchResult, ranked: Sequence[RankedRegion], goal: Goal) -> I
             row = waiting.pop(0)
             slower = sum(one.extra_ms for one in disjoint([*chosen, row]))
             fits = goal.max_bytes is None or size + row.region.weight_bytes <= goal.max_bytes
-            if set(row.region.nodes) <= union(chosen) or not fits or slower > (goal.max_extra_ms or math.inf):
+            quick = goal.max_extra_ms is None or slower <= goal.max_extra_ms
+            if set(row.region.nodes) <= union(chosen) or not fits or not quick:
                 continue
             added.append(row)
             chosen.append(row)

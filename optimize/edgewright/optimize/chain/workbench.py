@@ -94,6 +94,7 @@ class Workbench:
         cache: Of finished steps.
         deadline: After it nothing new is tried.
         progress: Where stages are announced.
+        foreign: The model is for a board with another kind of processor, so that times taken here say nothing of it.
     """
 
     spec: ModelSpec
@@ -105,6 +106,7 @@ class Workbench:
     cache: StepCache
     deadline: Deadline
     progress: Progress
+    foreign: bool = False
     _judge: FidelityJudge | None = field(default=None, init=False)
 
     @property

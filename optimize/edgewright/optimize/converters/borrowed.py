@@ -119,9 +119,12 @@ def convert_torch(source: SourceModel, pictures: NDArray[np.float32] | None, nam
 def convert_tensorflow(model: Path, pictures: NDArray[np.float32] | None, names: Names) -> BorrowedFiles:
     """A ``.keras`` file or SavedModel by TensorFlow's own converter; INT8 with the pictures as representative data.
 
+    Layers at the front of a ``.keras`` model that only scale pixels are left out, as they are of the float graph: what
+    they do has moved into the preprocessing.
+
     Args:
         model: The file or folder.
-        pictures: (n, H, W, 3) inputs to calibrate on; None makes the float file only.
+        pictures: (n, H, W, 3) inputs to calibrate on, scaled already; None makes the float file only.
         names: Of the file's tensors.
 
     Raises:

@@ -76,7 +76,7 @@ def _tensorflow(job: Mapping[str, Any], pictures: NDArray[np.float32] | None, fo
         if Path(job["model"]).is_dir():
             return tf.lite.TFLiteConverter.from_saved_model(job["model"])
         model = tf.keras.models.load_model(job["model"], compile=False, safe_mode=True)
-        return tf.lite.TFLiteConverter.from_keras_model(model)
+        return tf.lite.TFLiteConverter.from_keras_model(_behind_scaling(tf.keras, model))
 
     (folder / _FLOAT).write_bytes(converter().convert())
     if pictures is None:
@@ -93,6 +93,20 @@ def _tensorflow(job: Mapping[str, Any], pictures: NDArray[np.float32] | None, fo
     integer.inference_input_type = tf.int8
     integer.inference_output_type = tf.int8
     (folder / _INT8).write_bytes(integer.convert())
+
+
+def _behind_scaling(keras: Any, model: Any) -> Any:
+    """The network behind the layers at its front that scale pixels: the bundle's preprocessing does their work.
+
+    Scaling inside of a nested model, or in a SavedModel, stays; who asked for the file proves what it computes.
+    """
+    scaling = (keras.layers.Rescaling, keras.layers.Normalization)
+    front = begin = model.inputs[0]
+    while (
+        layer := next((one for one in model.layers if isinstance(one, scaling) and one.input is front), None)
+    ) is not None:
+        front = layer.output
+    return model if front is begin else keras.Model(front, model.outputs)
 
 
 _ROUTES: Mapping[str, Callable[[Mapping[str, Any], NDArray[np.float32] | None, Path], None]] = {

@@ -18,7 +18,7 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.optimize.evaluate.quality import FLOAT, INT8
 from edgewright.optimize.graph.engine import open_engine, run_engine
 from edgewright.optimize.parity.compare import compare_forms, compare_values
-from edgewright.optimize.variants.form import form_name
+from edgewright.optimize.variants.form import COMPACT, form_name
 from edgewright.runtime.backends.opening import open_backend
 from edgewright.runtime.decode import dequantized
 
@@ -39,11 +39,13 @@ SOURCE = "source"
 """What the framework that the model came from is called in the table."""
 
 _FLOAT_TFLITE, _INT8_TFLITE = form_name(FLOAT, Format.TFLITE), form_name(INT8, Format.TFLITE)
-_FORMS = (FLOAT, INT8, _FLOAT_TFLITE, _INT8_TFLITE)
+_FORMS = (FLOAT, COMPACT, INT8, _FLOAT_TFLITE, _INT8_TFLITE)
 _PAIRS = (
     (SOURCE, FLOAT),
     (SOURCE, _FLOAT_TFLITE),
     (FLOAT, _FLOAT_TFLITE),
+    (FLOAT, COMPACT),
+    (COMPACT, INT8),
     (FLOAT, INT8),
     (_FLOAT_TFLITE, _INT8_TFLITE),
     (INT8, _INT8_TFLITE),

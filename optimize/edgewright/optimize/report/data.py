@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import SsdDecode
+from edgewright.bundle.text import plain_values
 from edgewright.optimize.evaluate.quality import FLOAT, agreement_quality
 from edgewright.optimize.report.pictures import draw_pictures
-from edgewright.optimize.text import plain_values
 from edgewright.optimize.variants.form import form_name
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ def _speed(bench: BenchReport, precisions: Mapping[str, str]) -> dict[str, Any]:
         {
             "name": times.variant,
             "precision": precisions[times.variant],
+            "engine": times.engine,
             "frames": times.frames,
             "stages": {stage: asdict(figures) for stage, figures in times.stages.items()},
             "processor_ms": times.processor_ms,

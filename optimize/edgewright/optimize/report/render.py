@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
+from edgewright.optimize.report.path_chart import path_chart
 from edgewright.optimize.report.summary import ratio_spread
 from edgewright.optimize.sensitivity.chart import noisiest, region_chart, shown_regions, signed_bytes, sqnr_chart
 from edgewright.optimize.sizes import format_bytes, size_change
@@ -91,12 +92,15 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "signed_bytes": signed_bytes,
         "size_change": size_change,
         "spread": ratio_spread,
+        "count": _count,
+        "metric_title": _metric_title,
     }
     environment.globals |= {
         # The charts escape what they take in, so the templates may mark them safe.
         "gauge": gauge,
         "latency_chart": latency_chart,
         "stage_chart": stage_chart,
+        "path_chart": path_chart,
         "headline": _headline,
         "region_chart": region_chart,
         "sqnr_chart": sqnr_chart,
@@ -122,6 +126,18 @@ def _interval(metric: Mapping[str, Any]) -> str:
 
 def _fixed(value: float | None, decimals: int = 2) -> str:
     return "unknown" if value is None else f"{value:.{decimals}f}"
+
+
+def _metric_title(name: str) -> str:
+    return METRIC_TITLES.get(name, (name, 1, 4, ""))[0]
+
+
+def _count(number: int) -> str:
+    """A large number to three digits, with its power of a thousand: ``1.23 M``."""
+    for limit, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g} {letter}"
+    return str(number)
 
 
 def _cell(text: object) -> str:

@@ -27,6 +27,8 @@ class Story:
         boards: What is predicted of boards that compute other sums.
         target: The board it is for and its integers, with reasons.
         parity: Whether the forms say the same, ``outputs`` and ``layers`` (``Parity.to_json``).
+        path: What became of the network after every training step (``PathRow.to_json``); empty without any.
+        training: How each step was trained, and what it did (``Stepped.to_json``).
     """
 
     trials: Sequence[Mapping[str, Any]]
@@ -40,6 +42,8 @@ class Story:
     boards: Sequence[Mapping[str, Any]] = ()
     target: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    path: Sequence[Mapping[str, Any]] = ()
+    training: Sequence[Mapping[str, Any]] = ()
 
     def values(self) -> dict[str, Any]:
         """JSON values by section."""
@@ -55,4 +59,6 @@ class Story:
             "boards": list(self.boards),
             "target": dict(self.target),
             "parity": dict(self.parity),
+            "path": list(self.path),
+            "training": list(self.training),
         }

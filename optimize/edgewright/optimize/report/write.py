@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from edgewright.bundle.atomic import atomic_path
 from edgewright.bundle.errors import BundleError, OutputError
+from edgewright.bundle.text import plain_values
 from edgewright.optimize.report.data import REPORT_VERSION, Report
 from edgewright.optimize.report.render import render_html, render_markdown
-from edgewright.optimize.text import plain_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -41,7 +41,8 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
         parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=value)
         parts.append(_text(_VALUES, top + 14, "tick", value))
         parts.append(_text(620, top + 14, "tick", f"{signed_bytes(row['weight_bytes'])}"))
-        parts.append(_text(WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
+        if row["extra_ms"] is not None:
+            parts.append(_text(WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
     hidden = len(rows) - len(shown)
     height = _TOP + _ROW * len(shown) + 10
     if hidden > 0:

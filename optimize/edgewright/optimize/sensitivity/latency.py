@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from edgewright.optimize.quantization.writer import QuantizedGraph
     from edgewright.optimize.sensitivity.regions import Region
 
-__all__ = ["NodeTimes", "profile_nodes", "region_ms"]
+__all__ = ["NodeTimes", "estimate_nodes", "profile_nodes", "region_ms"]
 
 _TIMEOUT_S = 120.0
 _ROUNDS = 3
 _RUNS = 20
 _MILLION = 1e6
+_USUAL = (
+    2.0,
+    1.0,
+)  # float and INT8 where neither can be timed: boards that multiply 8-bit integers about halve the time
 _MATCHED = 0.7  # share of the float time that must be matched to nodes
 _QUANTIZER = "_QuantizeLinear"  # what the writer calls the node that turns a tensor into integers
 # What the engine appends to a node's name when it rewrites the node.
@@ -98,6 +102,20 @@ def profile_nodes(
     return _times(view, *kernels)
 
 
+def estimate_nodes(float_model: bytes, reason: str) -> NodeTimes:
+    """Times by multiplications alone, for a board that is not here: in units of the INT8 network's time.
+
+    Args:
+        float_model: The prepared float graph.
+        reason: Why nothing was measured.
+    """
+    import onnx
+
+    model = onnx.load_model_from_string(float_model)
+    view = GraphView(onnx.shape_inference.infer_shapes(model, data_prop=True))
+    return NodeTimes(_by_multiplications(view), {}, *_USUAL, 0.0, f"estimated by multiplications: {reason}")
+
+
 def region_ms(region: Region, times: NodeTimes) -> float:
     """Milliseconds that a region costs more in float than in INT8, with the conversions at its border (estimated)."""
     border = times.border_ms * region.border / _MILLION
@@ -138,8 +156,13 @@ def _times(view: GraphView, float_: Sequence[dict[str, float]], int8: Sequence[d
         reason = "the machine was too noisy to time single nodes"
     else:
         return NodeTimes(by_node[0], by_node[1], medians[0], medians[1], border, "profiled")
-    shares = {node_id(node): float(multiplications(view, node)) for node in view.weighted_nodes}
-    return NodeTimes(shares, {}, medians[0], medians[1], border, f"estimated by multiplications: {reason}")
+    return NodeTimes(
+        _by_multiplications(view), {}, medians[0], medians[1], border, f"estimated by multiplications: {reason}"
+    )
+
+
+def _by_multiplications(view: GraphView) -> dict[str, float]:
+    return {node_id(node): float(multiplications(view, node)) for node in view.weighted_nodes}
 
 
 def _border_ms(view: GraphView, rounds: Sequence[dict[str, float]]) -> float:

@@ -35,6 +35,8 @@ class FloatModel:
         module: The network as a factory gave it, None where there is only a file.
         reference: What the framework it came from answers to each of ``feeds``, in the order of ``outputs``; empty
             where there was none.
+        scaling_moved: Whether the source scales pixels itself, which was moved into the spec's preprocessing, so that
+            the source takes other inputs than ``model`` does.
     """
 
     model: bytes
@@ -49,3 +51,4 @@ class FloatModel:
     feeds: tuple[Mapping[str, NDArray[Any]], ...] = ()
     module: SourceModel | None = None
     reference: tuple[tuple[NDArray[Any], ...], ...] = ()
+    scaling_moved: bool = False

@@ -7,20 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewright.bundle.digest import sha256_hex, sha256_stream
+from edgewright.bundle.digest import sha256_stream
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.passes.runner import TOLERANCE, largest_difference, run_onnx
-from edgewright.optimize.sources.draw import Drawn, Given, draw, finish
+from edgewright.optimize.sources.draw import Given, draw, finish
 from edgewright.optimize.sources.exported_program import load_program
 from edgewright.optimize.sources.factory import call_factory, is_factory_reference
-from edgewright.optimize.sources.feeds import picture_feeds
+from edgewright.optimize.sources.module import from_module
 from edgewright.optimize.sources.onnx_file import convert_opset, drop_weight_inputs, read_onnx
-from edgewright.optimize.sources.shapes import keep_outputs
 from edgewright.optimize.sources.tf.formats import TfFormat, format_of
 from edgewright.optimize.sources.tf.load import load_tensorflow
 from edgewright.optimize.sources.tf.names import GraphNames
-from edgewright.optimize.sources.torch_export import compare_with_torch, export_torch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,19 +81,8 @@ def load_source(
 
 def _from_factory(reference: str, weights: Path | None, given: Given) -> FloatModel:
     source = call_factory(reference, weights, given.spec)
-    exported = export_torch(source, reference)
-    feeds = picture_feeds(source.spec, source.input_name, given.images)
-    difference, outputs = compare_with_torch(exported.SerializeToString(), source, feeds, reference)
-    notes = [
-        f"exported by torch.onnx (dynamo); largest difference from PyTorch on {len(feeds)} inputs: {difference:.2g}",
-        *keep_outputs(exported, source.spec.output_names, reference),
-    ]
-    drawn = Drawn(exported, source.spec, feeds, tuple(notes), given.activation_open)
-    digest = _file_digest(weights) if weights else sha256_hex(exported.SerializeToString(deterministic=True))
-    made = finish(drawn, reference, digest, packages=("torch", "onnxscript"))
-    columns = [source.output_names.index(tensor.name) for tensor in made.outputs]
-    reference_outputs = tuple(tuple(row[column] for column in columns) for row in outputs)
-    return replace(made, max_difference=difference, module=source, reference=reference_outputs)
+    digest = _file_digest(weights) if weights else None
+    return from_module(source, reference, images=given.images, digest=digest, activation_open=given.activation_open)
 
 
 def _file_digest(path: Path) -> str:

@@ -136,14 +136,16 @@ def _grids_behind(scope: Scope, name: str) -> set[Grid | None]:
 
 
 def _picture_input(scope: Scope, name: str, axes: tuple[int, ...], layout: Layout | None) -> End:
-    """An input of codes: a camera's picture as it is, which the file itself shifts to int8."""
+    """An input of codes; a camera's picture is shifted to int8 by the file itself, or has been before."""
     grid = _code_grid(scope, name)
     shape = scope.graph.shapes[name]
     kept = tuple(shape[axis] for axis in axes)
     scale = np.array([grid.scale], np.float32)
-    if scope.graph.types[name] == _INT8:
+    if scope.graph.types[name] == _INT8 or scope.tuning.signed_pixels:
         tensor = scope.flat.tensor(name, kept, "int8", Steps(scale, grid.zero_point))
         scope.set(name, Value(tensor, shape, axes, grid))
+        if scope.graph.types[name] == _UINT8:
+            return End(tensor, TensorSpec(name, kept, "int8", layout))
         return End(tensor, TensorSpec(name, kept, "int8", layout, grid.scale, grid.zero_point))
     tensor = scope.flat.tensor(name, kept, "uint8", Steps(scale, grid.zero_point + _SHIFT))
     made = Made(f"{name}/int8", shape, axes, grid)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.tflite.flatbuffer import FlatModel, Options, Steps
+from edgewright.optimize.tflite.form import PLAIN
 from edgewright.optimize.tflite.fusing import find_target
 from edgewright.optimize.tflite.source import Node, SourceGraph, refuse
 from edgewright.optimize.tflite.values import Grid, IntegerConstant, Value, identity, same_order
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgewright.optimize.tflite.form import TfliteForm
+    from edgewright.optimize.tflite.form import TfliteForm, Tuning
     from edgewright.optimize.tflite.fusing import Target
     from edgewright.optimize.types import Ranges
 
@@ -46,7 +47,13 @@ class Scope:
     """One file in the making."""
 
     def __init__(
-        self, graph: SourceGraph, form: TfliteForm, ranges: Ranges | None = None, *, integer_outputs: bool = True
+        self,
+        graph: SourceGraph,
+        form: TfliteForm,
+        ranges: Ranges | None = None,
+        *,
+        integer_outputs: bool = True,
+        tuning: Tuning = PLAIN,
     ) -> None:
         """Starts with nothing written.
 
@@ -55,10 +62,12 @@ class Scope:
             form: How.
             ranges: Low and high of float tensors that have no grid in a QDQ graph, such as freed outputs.
             integer_outputs: Whether outputs may be codes.
+            tuning: For speed.
         """
         self.graph = graph
         self.form = form
         self.integer_outputs = integer_outputs
+        self.tuning = tuning
         self.flat = FlatModel()
         self.counts: Counter[str] = Counter()
         self.fused: set[str] = set()

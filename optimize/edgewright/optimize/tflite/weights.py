@@ -125,8 +125,17 @@ def write_float_bias(scope: Scope, node: Node, index: int, channels: int) -> int
     )
 
 
-def integer_bias(scope: Scope, node: Node, index: int, weights: Weights, grid: Grid) -> int:
-    """Writes the bias as int32 in steps of input times weight; codes that are so already stay as they are."""
+def integer_bias(scope: Scope, node: Node, index: int, weights: Weights, grid: Grid, *, times: int = 1) -> int:
+    """Writes the bias as int32 in steps of input times weight; codes that are so already stay as they are.
+
+    Args:
+        scope: The file in the making.
+        node: The node.
+        index: Of the input.
+        weights: Of the node.
+        grid: Of what they are multiplied with.
+        times: How often all of it is said, one after the other.
+    """
     # The engine multiplies in float64 when it checks; ONNX keeps the product in float32.
     product = np.asarray(np.float32(grid.scale) * (weights.scale if weights.scale is not None else 1), np.float32)
     per_channel = np.broadcast_to(product.astype(np.float64), (weights.channels,))
@@ -141,6 +150,8 @@ def integer_bias(scope: Scope, node: Node, index: int, weights: Weights, grid: G
         limits = np.iinfo(np.int32)
         codes = np.clip(np.rint(wide / per_channel), limits.min, limits.max).astype(np.int32)
         scope.counts["biases"] += 1
+    if times > 1:
+        codes, product = np.tile(codes, times), np.tile(per_channel.astype(np.float32), times)
     return scope.flat.constant(name or f"{node.name}/bias", codes, Steps(product))
 
 

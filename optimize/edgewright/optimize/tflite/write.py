@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgewright.optimize.errors import ConversionError
 from edgewright.optimize.tflite.ends import write_input, write_output
-from edgewright.optimize.tflite.form import TfliteFile, TfliteForm
+from edgewright.optimize.tflite.form import PLAIN, TfliteFile, TfliteForm
 from edgewright.optimize.tflite.operators.table import WRITERS
 from edgewright.optimize.tflite.scope import Scope
 from edgewright.optimize.tflite.source import read_source, refuse
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgewright.optimize.tflite.ends import End
+    from edgewright.optimize.tflite.form import Tuning
     from edgewright.optimize.tflite.source import SourceGraph
     from edgewright.optimize.types import Ranges
 
@@ -33,7 +34,12 @@ _QUANTIZERS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def write_tflite(
-    model: bytes, *, form: TfliteForm, integer_outputs: bool = True, ranges: Ranges | None = None
+    model: bytes,
+    *,
+    form: TfliteForm,
+    integer_outputs: bool = True,
+    ranges: Ranges | None = None,
+    tuning: Tuning = PLAIN,
 ) -> TfliteFile:
     """Writes a graph as TFLite.
 
@@ -46,6 +52,7 @@ def write_tflite(
         ranges: For the INT8 form: low and high of tensors that the QDQ graph left in float although integers are
             summed up for them, such as the logits of a last Gemm. Without it such an operator keeps its integer
             weights, and takes its input and gives its result in float.
+        tuning: For the INT8 form: how it is written for speed.
 
     Returns:
         The file and what is to be known of it.
@@ -57,7 +64,9 @@ def write_tflite(
     """
     graph = read_source(model)
     _check_form(graph, form)
-    scope = Scope(graph, form, ranges if form is TfliteForm.INT8 else None, integer_outputs=integer_outputs)
+    scope = Scope(
+        graph, form, ranges if form is TfliteForm.INT8 else None, integer_outputs=integer_outputs, tuning=tuning
+    )
     inputs = [write_input(scope, name) for name in graph.inputs]
     for node in graph.nodes:
         if node.outputs[0] in scope.fused:
@@ -110,6 +119,7 @@ def _notes(scope: Scope, inputs: list[End], outputs: list[End]) -> tuple[str, ..
         "requantized": "{} tensors are turned from one grid to another between operators",
         "padded": "{} operators have their padding written by a PAD of its own",
         "transposed": "{} transpositions remain",
+        "cells": "{} convolutions take several pixels as one, to fill the columns of a matrix unit",
         "halved": "{} weights are kept in float16",
         "dynamic": "{} operators take int8 weights and float activations",
     }

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import TensorSpec
 
-__all__ = ["ModelForm", "form_name", "plain_name"]
+__all__ = ["COMPACT", "ModelForm", "form_name", "plain_name"]
 
 FLOAT = "float"
+COMPACT = "compact"
+"""The float form of a network that was made smaller; ``float`` stays the one that was given."""
 
 
 def form_name(name: str, kind: Format) -> str:

@@ -17,11 +17,14 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from tiny_models import write_photos
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.bundle.manifest import ClassifyDecode, Layout, ResizeMode
 from edgewright.cli.main import main
-from edgewright.optimize.errors import ModelError, SpecError
+from edgewright.optimize import tflite_forms
+from edgewright.optimize.converters.borrowed import Names, Route, convert_tensorflow
+from edgewright.optimize.errors import ConversionError, ModelError, SpecError
 from edgewright.optimize.passes.runner import largest_difference, run_onnx
 from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.sources.tf import formats
@@ -29,6 +32,7 @@ from edgewright.optimize.sources.tf.formats import TfFormat
 from edgewright.optimize.sources.tf.names import GraphNames
 from edgewright.optimize.sources.tf.reader import read_by_tensorflow
 from edgewright.optimize.spec import ClassifierOptions
+from edgewright.runtime.backends.litert import LiteRtBackend
 from edgewright.runtime.preprocess import Preprocessor
 
 PIXELS = ClassifierOptions(scale=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), resize=ResizeMode.STRETCH)
@@ -300,3 +304,45 @@ def test_a_file_says_nothing_about_its_numbers_and_nothing_is_left_behind(models
         load_source(str(models / "good.tflite"))
     assert dict(os.environ) == before
     assert "tensorflow" not in sys.modules
+
+
+def test_scaling_at_the_front_of_a_keras_model_is_left_out(models: Path) -> None:
+    expected = np.load(models / "expected.npz")
+    scaled = (expected["pictures"] / 127.5 - 1).astype(np.float32)
+    made = convert_tensorflow(models / "good.keras", scaled, Names("picture", ("scores",)))
+    assert made.route is Route.TENSORFLOW
+    assert made.integer_model is not None
+    spread = float(np.ptp(expected["outputs"]))
+    for file, tolerance in ((made.float_model, 1e-5), (made.integer_model, 0.1)):
+        backend = LiteRtBackend(file)
+        (spec,), (output,) = backend.inputs, backend.outputs
+        for picture, wanted in zip(scaled, expected["outputs"], strict=True):
+            given = picture[None]
+            if spec.scale is not None and spec.zero_point is not None:
+                # Pictures in [-1, 1] set the grid of the input: the layer that scaled is not there.
+                assert spec.scale < 0.01
+                given = np.clip(np.rint(given / spec.scale) + spec.zero_point, -128, 127).astype(np.int8)
+            found = backend.run({spec.name: given})[output.name].astype(np.float32)
+            if output.scale is not None and output.zero_point is not None:
+                found = (found - output.zero_point) * output.scale
+            assert np.abs(found[0] - wanted).max() < tolerance * spread
+
+
+def test_scaling_in_a_saved_model_is_refused_with_the_remedy(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ConversionError("operator 'Einsum' of node 'mix': this writer does not know the operator")
+
+    monkeypatch.setattr(tflite_forms, "write_tflite", refuse)
+    write_photos(tmp_path / "photos", 12, film=False)
+    words = ["optimize", str(models / "good_saved_model"), "--task", "classify", "--resize", "stretch", "--scale", "1"]
+    words += ["--mean", "0", "0", "0", "--std", "1", "1", "1", "--calibrate", str(tmp_path / "photos")]
+    words += ["-o", str(tmp_path / "a.edge"), "--formats", "tflite", "--passes", "minmax", "--runs", "20"]
+    assert main(words) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "differs from the float graph by" in said
+    assert "save it without that scaling (Keras: Rescaling, Normalization)" in said
+    assert "--scale, --mean and --std" in said
+    assert "--formats onnx" in said
+    assert not (tmp_path / "a.edge").exists()

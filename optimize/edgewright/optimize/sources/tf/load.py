@@ -56,6 +56,7 @@ def load_tensorflow(path: Path, kind: TfFormat, names: GraphNames, given: Given)
         folded = fold_scales(model)
         drawn = draw(model, given, path, folded)
         outputs = read.run(drawn.feeds, [value.name for value in model.graph.output])
+    preprocess = drawn.spec.preprocess
     drawn = _with_scaling_absorbed(drawn, given)
     found = run_onnx(
         model.SerializeToString(), drawn.feeds, ModelError, f"{where}: ONNX Runtime refuses the conversion"
@@ -78,6 +79,7 @@ def load_tensorflow(path: Path, kind: TfFormat, names: GraphNames, given: Given)
         max_difference=difference,
         tools={**made.tools, **read.versions},
         reference=tuple(tuple(row) for row in outputs),
+        scaling_moved=drawn.spec.preprocess != preprocess,
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgewright.optimize.tflite.flatbuffer import Options
+from edgewright.optimize.tflite.operators.cells import choose_cells, join_pixels, part_pixels, widen
 from edgewright.optimize.tflite.operators.padding import pad_image
 from edgewright.optimize.tflite.scope import Made
 from edgewright.optimize.tflite.source import Node, refuse
@@ -44,20 +46,28 @@ def convolution(scope: Scope, node: Node) -> None:
         ConversionError: Its weights are no constant, or it is not about pictures.
     """
     value = scope.as_axes(picture(scope, node), NCHW_AS_NHWC)
-    weights = read_weights(scope, node, 1, 0)
+    narrow = weights = read_weights(scope, node, 1, 0)
     groups = int(node.attributes.get("group", 1))
     depthwise = groups == value.shape[1] and groups > 1
     target = scope.target(node, fuse=True)
     shape = scope.shape(node.outputs[0])
     axes = window_axes(node, value.shape[2:], weights.values.shape[2:], shape[2:])
-    padding = choose_padding(axes)
+    strides, dilations = (node.attributes.get(key, (1, 1)) for key in ("strides", "dilations"))
     grid = result_grid(scope, value, weights, target)
     if grid is None:
         value = scope.as_float(value)
+    cells = None
+    if grid is not None and groups == max(dilations) == value.shape[0] == 1:
+        cells = choose_cells(weights, axes, scope.tuning.columns)
+    if cells is not None:
+        value = join_pixels(scope, value, cells, f"{target.name}/joined")
+        weights, axes = widen(weights, cells, axes[1]), cells.axes
+        strides = (strides[0], 1)
+        scope.counts["cells"] += 1
+    padding = choose_padding(axes)
     if padding.explicit:
         value = pad_image(scope, value, padding.pads)
     weights = weights.turned(_DEPTHWISE_AS_1HWO if depthwise else _OIHW_AS_OHWI)
-    strides, dilations = (node.attributes.get(key, (1, 1)) for key in ("strides", "dilations"))
     fields: dict[str, Any] = {
         "padding": padding.word,
         "strideH": int(strides[0]),
@@ -66,9 +76,13 @@ def convolution(scope: Scope, node: Node) -> None:
         "dilationWFactor": int(dilations[1]),
         "fusedActivationFunction": target.activation,
     }
-    made = Made(target.name, shape, NCHW_AS_NHWC, grid)
+    places = tuple(axis.out for axis in axes)
+    made = Made(target.name, (shape[0], weights.channels, *places), NCHW_AS_NHWC, grid)
+    if cells is not None:
+        made = replace(made, name=f"{target.name}/cells")
     if value.grid is not None:
-        kernel, bias = write_weights(scope, weights), integer_bias(scope, node, 2, weights, value.grid)
+        kernel = write_weights(scope, weights)
+        bias = integer_bias(scope, node, 2, narrow, value.grid, times=1 if cells is None else cells.results)
     else:
         kernel = write_weights(scope, weights, dynamic=not depthwise)
         bias = write_float_bias(scope, node, 2, weights.channels)
@@ -81,6 +95,8 @@ def convolution(scope: Scope, node: Node) -> None:
     else:
         version = 6 if groups > 1 else 3 if value.grid is not None else 5 if hybrid else 1
         result = scope.emit("CONV_2D", inputs, made, Options("Conv2DOptions", fields), version)
+    if cells is not None:
+        result = part_pixels(scope, result, shape, target.name)
     scope.counts["integer" if value.grid is not None else "float"] += 1
     scope.finish(node, target, result)
 

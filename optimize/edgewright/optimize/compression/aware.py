@@ -1,0 +1,129 @@
+"""Quantization-aware training as the last resort of the chain: offered where the contract would be missed without it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from edgewright.optimize.chain.goal import standing_of
+from edgewright.optimize.chain.mixed import OUT_OF_TIME
+from edgewright.optimize.chain.trial import Trial
+from edgewright.optimize.compression.steps import QatWhen
+from edgewright.optimize.qat.train import QatStart, train_quantized
+from edgewright.optimize.selection import improves
+from edgewright.optimize.spec import SourceModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgewright.optimize.chain.run import ChainResult, State
+    from edgewright.optimize.chain.workbench import Workbench
+    from edgewright.optimize.compression.learning import Learning
+    from edgewright.optimize.compression.steps import Compression
+    from edgewright.optimize.contract import Contract
+
+__all__ = ["QAT", "train_aware"]
+
+QAT = "qat"
+"""Name of the step among what was tried."""
+
+
+def train_aware(
+    chained: ChainResult,
+    bench: Workbench,
+    compression: Compression,
+    contract: Contract,
+    learn: Callable[[SourceModel], Learning],
+) -> ChainResult:
+    """Trains the chain's best candidate with simulated integers, and keeps the result where it helps.
+
+    Args:
+        chained: What the chain came to.
+        bench: Runs candidates on the selection pictures.
+        compression: When to train, and how.
+        contract: What must be met.
+        learn: Opens the training pictures for a network.
+
+    Returns:
+        The same, with one more trial and perhaps another candidate in front.
+
+    Raises:
+        ModelError: The graph holds what cannot be trained; the node is named.
+        TrainingError: The training cannot go on.
+    """
+    choice = compression.qat
+    if choice.when is QatWhen.NEVER:
+        return chained
+    best = chained.best
+    reason = None if choice.when is QatWhen.ALWAYS else _idle(bench, best, contract)
+    if reason is None and bench.deadline.passed:
+        reason = OUT_OF_TIME
+    if reason is not None:
+        return _with(chained, Trial(QAT, kept=False, why=f"not trained: {reason}"))
+    started = time.monotonic()
+    with bench.progress.stage("quantization-aware training"):
+        new, told = _trained(best, bench, compression, learn)
+    comparison = improves(best.losses, new.losses, bench.selection.block)
+    kept = comparison.accepted or choice.when is QatWhen.ALWAYS
+    forced = "" if comparison.accepted or not kept else ", kept as it was asked for always"
+    trial = Trial(
+        QAT,
+        kept=kept,
+        why=f"{comparison.sentence}{forced}; {told}",
+        loss=comparison.new,
+        before=comparison.old,
+        seconds=time.monotonic() - started,
+        bytes=len(new.graph.model),
+    )
+    return dataclasses.replace(_with(chained, trial), best=new if kept else best)
+
+
+def _idle(bench: Workbench, best: State, contract: Contract) -> str | None:
+    """Why nothing needs to be trained; None where the contract would be missed."""
+    standing = standing_of(contract, bench, best.graph)
+    if standing is None:
+        return "nothing is promised of accuracy (--max-drop, --min-agreement) that the selection pictures could tell of"
+    return f"the contract is met without it: {standing.sentence}" if standing.met else None
+
+
+def _trained(
+    best: State, bench: Workbench, compression: Compression, learn: Callable[[SourceModel], Learning]
+) -> tuple[State, str]:
+    from edgewright.optimize.qat.build import float_network
+
+    reference = float_network(best.model)
+    names = tuple(reference.output_names)
+    network = SourceModel(reference, bench.spec, names)
+    learning = learn(network)
+    start = QatStart(best.model, best.ranges, best.graph, best.keep_float, bench.scheme)
+    result = train_quantized(
+        start,
+        learning.pictures,
+        compression.qat.settings,
+        decode=bench.spec.decode,
+        evaluate=learning.metric(network),
+        folder=compression.checkpoints,
+        progress=bench.progress,
+    )
+    state = dataclasses.replace(
+        best,
+        model=result.model,
+        ranges=result.ranges,
+        graph=result.graph,
+        losses=bench.losses(result.graph),
+        passes=(*best.passes, QAT),
+        uncorrected=None,
+        by_passes=False,
+    )
+    same = ", ".join(f"{share:.2%} of the answers of {name}" for name, share in result.agreement.same_top.items())
+    told = (
+        f"{result.trained.steps} steps; simulation and file agree on {same}"
+        if same
+        else f"{result.trained.steps} steps"
+    )
+    return state, told
+
+
+def _with(chained: ChainResult, trial: Trial) -> ChainResult:
+    return dataclasses.replace(chained, trials=(*chained.trials, trial))

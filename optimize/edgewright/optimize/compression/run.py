@@ -1,0 +1,245 @@
+"""Runs the training steps of a recipe: each takes a PyTorch network and gives one, exported and checked."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from edgewright.bundle.manifest import Format
+from edgewright.optimize.compression.steps import DistilStep, PruneStep, SparsifyStep
+from edgewright.optimize.errors import ModelError, SpecError
+from edgewright.optimize.preparation import prepare_source
+from edgewright.optimize.pruning.figures import step_figures, tflite_of
+from edgewright.optimize.pruning.scaled import scaled_copy
+from edgewright.optimize.pruning.sparse import SparsityHook, make_sparse_permanent
+from edgewright.optimize.pruning.sparse_files import compare_sparse
+from edgewright.optimize.pruning.structured import prune
+from edgewright.optimize.sources.factory import call_factory
+from edgewright.optimize.sources.module import from_module
+from edgewright.optimize.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgewright.optimize.compression.learning import Learning
+    from edgewright.optimize.compression.steps import Compression, Step
+    from edgewright.optimize.progress import Progress
+    from edgewright.optimize.sources import FloatModel
+    from edgewright.optimize.spec import SourceModel
+    from edgewright.optimize.training.trained import Trained
+    from edgewright.optimize.training.trainer import Hook
+
+__all__ = ["Stepped", "compress"]
+
+
+@dataclass(frozen=True, eq=False)
+class Stepped:
+    """What one step came to.
+
+    Attributes:
+        label: Its number and kind.
+        source: The network after it, exported.
+        prepared: Its float graph.
+        sentence: What was done, in words.
+        notes: What the user should know.
+        failures: What it promised of the file and did not keep.
+        promises_speed: Whether the file must be faster than the one that the way began with.
+        facts: JSON values for the report.
+    """
+
+    label: str
+    source: FloatModel
+    prepared: bytes
+    sentence: str
+    notes: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    promises_speed: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        told = {"label": self.label, "sentence": self.sentence, "notes": list(self.notes)}
+        return {**told, "failures": list(self.failures), **self.facts}
+
+
+def compress(
+    original: FloatModel,
+    prepared: bytes,
+    compression: Compression,
+    learn: Callable[[SourceModel], Learning],
+    progress: Progress,
+) -> tuple[Stepped, ...]:
+    """Runs the steps in order.
+
+    Args:
+        original: The network as it was given.
+        prepared: Its float graph.
+        compression: What is to be done.
+        learn: Opens the training pictures for a network.
+        progress: Where stages are announced.
+
+    Raises:
+        ModelError: There is no PyTorch network to train, or a step's network cannot be exported.
+        SpecError: The student does not fit in the network's place.
+        PassError: A target of pruning cannot be reached.
+        TrainingError: A training cannot go on.
+    """
+    if not compression.steps:
+        return ()
+    if original.module is None:
+        msg = (
+            f"{original.source} is a file, and the recipe's step {compression.steps[0].label} trains a PyTorch network: "
+            "name the function that makes it, as package.module:factory; --qat takes files too"
+        )
+        raise ModelError(msg)
+    return _Run(original, compression, learn(original.module), progress).run(prepared)
+
+
+class _Run:
+    def __init__(self, original: FloatModel, compression: Compression, learning: Learning, progress: Progress) -> None:
+        self._original, self._compression = original, compression
+        self._learning, self._progress = learning, progress
+
+    def run(self, prepared: bytes) -> tuple[Stepped, ...]:
+        done: list[Stepped] = []
+        source, before = _module_of(self._original), prepared
+        for step in self._compression.steps:
+            with self._progress.stage(f"step {step.label}"):
+                made = self._stepped(step, source, before)
+            for told in (made.sentence, *made.notes, *made.failures):
+                self._progress.note(f"{made.label}: {told}")
+            done.append(made)
+            source, before = _module_of(made.source), made.prepared
+        return tuple(done)
+
+    def _stepped(self, step: Step, source: SourceModel, before: bytes) -> Stepped:
+        # What came before stays as it is: it is a teacher, and the step's file is held against its file.
+        source = dataclasses.replace(source, module=copy.deepcopy(source.module))
+        if isinstance(step, DistilStep):
+            return self._distilled(step, source)
+        if isinstance(step, PruneStep):
+            return self._pruned(step, source, before)
+        if isinstance(step, SparsifyStep):
+            return self._sparsified(step, source, before)
+        trained = self._trained(source, step, step.label)
+        return self._exported(step, source, told_of(trained), trained)
+
+    def _distilled(self, step: DistilStep, source: SourceModel) -> Stepped:
+        student = self._student(step, source)
+        trained = self._trained(student, step, step.label)
+        return self._exported(step, student, told_of(trained), trained)
+
+    def _student(self, step: DistilStep, source: SourceModel) -> SourceModel:
+        named = self._compression.student
+        if named is None:
+            return source if step.width is None else scaled_copy(source, step.width, step.train.seed)
+        made = call_factory(named.factory, named.weights, source.spec)
+        return _in_place_of(made, source, named.factory)
+
+    def _pruned(self, step: PruneStep, source: SourceModel, before: bytes) -> Stepped:
+        learning = self._learning
+        rounds: list[Trained] = []
+
+        def tune(now: SourceModel, number: int, of: int) -> None:
+            last = number == of
+            train = step.train if last else dataclasses.replace(step.train, epochs=step.between)
+            if train.epochs:
+                title = f"{step.label}, round {number} of {of}"
+                rounds.append(self._trained(now, dataclasses.replace(step, train=train), title))
+
+        objective = learning.objective(step.terms, source)
+        result = prune(
+            source, step.prune, batches=learning.batches, objective=objective, tune=tune, progress=self._progress
+        )
+        kept = {what: getattr(result.after, what) / getattr(result.before, what) for what in ("macs", "parameters")}
+        sentence = f"{kept['macs']:.0%} of the multiplications and {kept['parameters']:.0%} of the weights are left"
+        made = self._exported(step, result.source, "; ".join((sentence, *map(told_of, rounds[-1:]))), *rounds)
+        skipped = (f"{', '.join(row.layers)} cannot be pruned: {row.reason}" for row in result.skipped)
+        with self._progress.stage("hold the pruned file against the one before"):
+            _, figures = step_figures(step.label, before, made.prepared)
+        return dataclasses.replace(
+            made,
+            notes=(*result.notes, *skipped, *made.notes),
+            failures=figures.failures,
+            promises_speed=True,
+            facts={**made.facts, "pruning": result.to_json(), "files": figures.to_json()},
+        )
+
+    def _sparsified(self, step: SparsifyStep, source: SourceModel, before: bytes) -> Stepped:
+        hook = SparsityHook(source.module, step.sparse)
+        trained = self._trained(source, step, step.label, hook)
+        # A running mean of masked weights is not masked.
+        zeros = make_sparse_permanent(source.module, step.sparse)
+        sentence = f"{zeros.share:.1%} of the weights of convolutions and linear layers are zero"
+        made = self._exported(step, source, f"{sentence}; {told_of(trained)}", trained)
+        pairs = [(Format.ONNX, before, made.prepared)]
+        if find_spec("ai_edge_litert") is not None:
+            pairs.append((Format.TFLITE, tflite_of(before), tflite_of(made.prepared)))
+        with self._progress.stage("hold the sparse files against the dense ones"):
+            rows = compare_sparse(pairs)
+        facts = {**made.facts, "sparsity": zeros.to_json(), "files": [row.to_json() for row in rows]}
+        return dataclasses.replace(made, notes=(*made.notes, *map(str, rows)), facts=facts)
+
+    def _trained(self, source: SourceModel, step: Step, title: str, *hooks: Hook) -> Trained:
+        trainer = Trainer(step.train, folder=self._compression.checkpoints, progress=self._progress)
+        learning = self._learning
+        return trainer.fit(
+            source.module,
+            learning.pictures,
+            learning.objective(step.terms, source),
+            title=title,
+            evaluate=learning.metric(source),
+            enough=learning.enough,
+            hooks=hooks,
+            extra=learning.describe(),
+        )
+
+    def _exported(self, step: Step, source: SourceModel, sentence: str, *trained: Trained) -> Stepped:
+        with self._progress.stage(f"export after step {step.label}"):
+            images = self._learning.images
+            made = from_module(source, f"{self._original.source} after step {step.label}", images=images)
+            prepared, _ = prepare_source(made)
+        # A training's own notes were told while it ran; they name folders, which a report that travels does not.
+        trainings = [{**one.to_json(), "notes": []} for one in trained]
+        facts = {"trainings": trainings, "settings": step.train.to_json()}
+        return Stepped(step.label, made, prepared, sentence, facts=facts)
+
+
+def told_of(trained: Trained) -> str:
+    """A training in words."""
+    metric = "" if trained.best_metric is None else f", held-out metric {trained.best_metric:.4f}"
+    return f"{trained.epochs:.3g} passes over the training pictures in {trained.steps} steps{metric}; {trained.stopped}"
+
+
+def _module_of(model: FloatModel) -> SourceModel:
+    if model.module is None:
+        msg = f"{model.source} has no PyTorch network"
+        raise ModelError(msg)
+    return model.module
+
+
+def _in_place_of(student: SourceModel, source: SourceModel, name: str) -> SourceModel:
+    """The student under the network's description, which the bundle carries for all of its variants.
+
+    Raises:
+        SpecError: It is fed or read in another way.
+    """
+    for what, mine, theirs in (
+        ("takes another input", student.spec.input_shape, source.spec.input_shape),
+        ("prepares pictures otherwise", student.spec.preprocess, source.spec.preprocess),
+        ("is read otherwise", student.spec.decode, source.spec.decode),
+        ("names its outputs otherwise", student.output_names, source.output_names),
+    ):
+        if mine != theirs:
+            msg = f"the student {name} {what} than {source.spec.name}: {_short(mine)} against {_short(theirs)}; make them alike"
+            raise SpecError(msg)
+    return dataclasses.replace(student, spec=source.spec, input_name=source.input_name)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    most = 120
+    return text if len(text) <= most else f"{text[:most]}..."
