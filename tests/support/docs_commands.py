@@ -39,6 +39,7 @@ PARTS = {
     ),
     "accuracy": ("docs/how-to/reach-an-accuracy.md",),
     "formats": ("docs/how-to/two-formats.md", "examples/keras_detector/README.md"),
+    "smaller": ("docs/how-to/make-it-smaller.md",),
     "examples": (
         "docs/how-to/bring-your-own-model.md",
         "examples/classifier/README.md",
@@ -193,6 +194,11 @@ class Place:
             planned = any(words in command for words in _PLANNED)
             command += " --runs 40" + ("" if any(words in command for words in _OWN_SEARCH) else " --passes minmax")
             command += " --plan" if planned and "--plan" not in command else ""
+            # Few pictures to train on, and to judge what was trained.
+            command = command.replace("--train pictures/train.npz", "--train 'pictures/train.npz#:200'")
+            if "--train" in command and "pictures/test/labels.csv" in command:
+                few = "head -201 pictures/test/labels.csv > few.csv"
+                command = f"{few} && {command.replace('pictures/test/labels.csv', 'few.csv')}"
             if not planned and "--labels" not in command:
                 command = command.replace("$cache/vtest.avi", "clip.avi")
             # A part of the crops, a few of every photograph.
@@ -200,7 +206,9 @@ class Place:
         command = command.replace("$cache", str(self._samples)).replace("$data", str(self._samples / "fashion"))
         command = re.sub(r"'?mqtts?://[^ ']+'?", broker, command)
         command = re.sub(r"^(scripts/samples .*)$", r"\1 --offline", command)
-        if "examples.fashion.train" in command or "examples.keras_classifier.train" in command:
+        if "examples.fashion.train_residual" in command:
+            command += " --epochs 0.02 --threads 1"
+        elif "examples.fashion.train" in command or "examples.keras_classifier.train" in command:
             command += " --pictures 2000"
         if command.startswith("edgewright ingest"):
             command += " --until-idle 1" + ("" if "--broker" in command else " --port 0")

@@ -24,8 +24,8 @@ examples:
   edgewright optimize mobilenet.onnx --task classify --calibrate photos/ -o mobilenet.edge
   edgewright optimize --recipe crossing.toml --plan
   edgewright optimize --recipe crossing.toml --effort best --time-budget 20m
-  edgewright optimize my.nets:factory --weights net.npz --recipe prune-int8 --train photos/ --train-labels labels.csv \\
-      --calibrate 'photos/#::40' --labels test.csv --images test/ --max-drop 1.5 -o small.edge
+  edgewright optimize person.onnx --spec spec.toml --recipe qat-int8 --train 'street.avi#1::4' \\
+      --calibrate 'street.avi#3::8' --min-agreement 90 -o person.edge
 
 Recipes by name: distil-int8, prune-int8, distil-prune-int8, qat-int8, sparse-int8. They train on --train, and what is
 judged is always held against the model as it was given.
