@@ -39,9 +39,9 @@ PARTS = {
     ),
     "accuracy": ("docs/how-to/reach-an-accuracy.md",),
     "formats": ("docs/how-to/two-formats.md", "examples/keras_detector/README.md"),
-    "smaller": ("docs/how-to/make-it-smaller.md",),
     "examples": (
         "docs/how-to/bring-your-own-model.md",
+        "docs/how-to/make-it-smaller.md",
         "examples/classifier/README.md",
         "examples/efficientnet/README.md",
         "examples/face/README.md",
@@ -69,7 +69,7 @@ _SHORT = {
 # A command with one of these says itself what is tried.
 _OWN_SEARCH = ("--effort", "--passes", "recipe.toml")
 # The longest search, and what is much like the demo's own run.
-_PLANNED = ("--effort best", "vtest.avi#1::16")
+_PLANNED = ("--effort best", "vtest.avi#1::16", "--recipe distil-int8")
 _MAKE = {
     "mobilenet.onnx": "load_source('examples.classifier.model:factory', weights=samples / 'mobilenet_v2-b0353104.pth')",
     "person.onnx": "load_source('examples.person.model:factory', weights=samples / 'frozen_inference_graph.pb')",

@@ -40,6 +40,7 @@ from edgewright.optimize.chain.workbench import Workbench
 from edgewright.optimize.compression.aware import train_aware
 from edgewright.optimize.compression.figures import Way, measure_path
 from edgewright.optimize.compression.opening import open_learning
+from edgewright.optimize.compression.outlook import planned_trainings
 from edgewright.optimize.compression.run import compress
 from edgewright.optimize.data.plan import check_sources, open_plan
 from edgewright.optimize.data.samples import open_samples
@@ -58,7 +59,7 @@ from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
 from edgewright.optimize.roles import Roles, open_roles
 from edgewright.optimize.sources import FloatModel, load_source
-from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
+from edgewright.optimize.steps import Deadline, Plan, StepCache, make_plan, probe_model
 from edgewright.optimize.target import (
     EMULATED_PICTURES,
     choose_target,
@@ -189,7 +190,13 @@ class _Optimization:
         self._check()
         loaded = self._load()
         roles = self._roles(loaded)
-        return self._planned(self._workbench(loaded, roles), loaded, roles)
+        bench = self._workbench(loaded, roles)
+        quantizing = self._planned(bench, loaded, roles)
+        if self._request.compression is None:
+            return quantizing
+        probe = probe_model(loaded.prepared, next(roles.calibration.feeds()), self._request.timing.threads)
+        training = make_plan(planned_trainings(self._request.compression), probe)
+        return Plan((*training.steps, *quantizing.steps))
 
     def run(self) -> OptimizeResult:
         request, progress = self._request, self._progress

@@ -29,8 +29,11 @@ __all__ = ["Learning", "hold_out"]
 _HELD_SHARE = 0.05
 _MOST_HELD = 1000
 _LEAST_HELD = 8
-_STATISTICS = 8  # batches that importances are taken from
-_STATISTICS_BATCH = 32
+# Importances are taken from so many pixels, in at least and at most so many pictures: each group of channels is tried on
+# them several times.
+_STATISTIC_PIXELS = 1 << 20
+_STATISTIC_PICTURES = (8, 128)
+_STATISTIC_BATCH = 32
 
 
 def hold_out(pictures: PictureSet, seed: int = 0) -> tuple[PictureSet, PictureSet]:
@@ -141,11 +144,12 @@ class Learning:
 
     def batches(self) -> Iterator[Batch]:
         """A few training pictures as they are, for importances."""
-        plain = self.pictures.undistorted()
-        count = len(plain)
-        order = np.random.default_rng(0).permutation(count)[: _STATISTICS * _STATISTICS_BATCH]
-        for start in range(0, len(order), _STATISTICS_BATCH):
-            yield plain.batch(np.sort(order[start : start + _STATISTICS_BATCH]), np.random.default_rng(0))
+        plain, pre = self.pictures.undistorted(), self._original.spec.preprocess
+        least, most = _STATISTIC_PICTURES
+        wanted = min(max(_STATISTIC_PIXELS // (pre.width * pre.height), least), most)
+        order = np.random.default_rng(0).permutation(len(plain))[:wanted]
+        for start in range(0, len(order), _STATISTIC_BATCH):
+            yield plain.batch(np.sort(order[start : start + _STATISTIC_BATCH]), np.random.default_rng(0))
 
     def describe(self) -> dict[str, Any]:
         """JSON values that determine what is chosen and when training ends, for the key of a checkpoint."""
