@@ -30,7 +30,7 @@ def read_pruned(report: dict[str, Any]) -> dict[str, Any]:
     Returns:
         JSON values; ``proved`` needs every promise in every format.
     """
-    formats = {}
+    formats: dict[str, dict[str, Any]] = {}
     for name, (before, pruned, int8) in _ways(report).items():
         kept = {
             "macs": pruned["macs"] / before["macs"] <= MACS_LEFT,
@@ -41,7 +41,8 @@ def read_pruned(report: dict[str, Any]) -> dict[str, Any]:
             "int8_lost": at_most(int8["drop"], INT8_LOST),
             "steps": _no_failures(before, pruned, int8),
         }
-        figures = {FLOAT: _figures(before, before), "pruned": _figures(pruned, before), "int8": _figures(int8, before)}
+        rows = {FLOAT: before, "pruned": pruned, "int8": int8}
+        figures = {step: _figures(row, before) for step, row in rows.items()}
         formats[name] = {"proved": all_of(kept.values()), "kept": kept, **figures}
     proved = all_of(found["proved"] for found in formats.values()) if formats else None
     return {"proved": proved, "formats": formats}
@@ -56,7 +57,7 @@ def read_person(report: dict[str, Any]) -> dict[str, Any]:
     Returns:
         JSON values; ``proved`` needs one format that keeps every promise.
     """
-    formats = {}
+    formats: dict[str, dict[str, Any]] = {}
     for name, (before, pruned, int8) in _ways(report).items():
         kept = {
             "macs": int8["macs"] / before["macs"] <= PERSON_MACS_LEFT,
@@ -64,7 +65,8 @@ def read_person(report: dict[str, Any]) -> dict[str, Any]:
             "faster": at_least(int8["speedup"], PERSON_FASTER),
             "steps": _no_failures(before, pruned, int8),
         }
-        figures = {FLOAT: _figures(before, before), "pruned": _figures(pruned, before), "int8": _figures(int8, before)}
+        rows = {FLOAT: before, "pruned": pruned, "int8": int8}
+        figures = {step: _figures(row, before) for step, row in rows.items()}
         formats[name] = {"proved": all_of(kept.values()), "kept": kept, **figures}
     answers = [found["proved"] for found in formats.values()]
     proved = True if True in answers else None if None in answers or not answers else False

@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import torch  # noqa: TID253 - this script trains PyTorch networks
+from examples.fashion.data import SIDE
+from examples.fashion.residual import factory
+from examples.fashion.train_residual import DISTORT, untrained
 from smaller_figures import all_of, paired_difference, rounded
 
 from edgewright.bundle.arrays import npz_bytes, read_npz
@@ -39,12 +41,10 @@ from edgewright.runtime.backends.opening import open_backend
 from edgewright.runtime.bench_ratio import ratio_of
 from edgewright.runtime.session import Session, open_session
 from edgewright.runtime.types import Classification
-from examples.fashion.data import SIDE
-from examples.fashion.residual import factory
-from examples.fashion.train_residual import DISTORT, untrained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -160,9 +160,7 @@ def simulate(pictures: Path, weights: Path) -> dict[str, Any]:
 
         settings = QatSettings(train=TrainSettings(epochs=1.0, weight_decay=0.0, threads=1, evaluations=1))
         started = time.monotonic()
-        result = train_quantized(
-            start, train, settings, decode=model.spec.decode, evaluate=watch, progress=progress
-        )
+        result = train_quantized(start, train, settings, decode=model.spec.decode, evaluate=watch, progress=progress)
         seconds = time.monotonic() - started
     answers = {
         "plain": _top1(_session(model, start.graph.model, start.graph.engine), pictures),
@@ -191,7 +189,10 @@ def time_files(first: Path, second: Path, pictures: Path) -> list[float]:
     frames = [cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) for image in images]
     medians: dict[str, list[float]] = {"first": [], "second": []}
     for opening in range(_OPENINGS):
-        sessions = {name: open_session(open_bundle(path), "int8", 1) for name, path in zip(medians, (first, second), strict=True)}
+        sessions = {
+            name: open_session(open_bundle(path), "int8", 1)
+            for name, path in zip(medians, (first, second), strict=True)
+        }
         for block in range(_BLOCKS):
             for name in sorted(sessions, reverse=bool((opening + block) % 2)):
                 times = []

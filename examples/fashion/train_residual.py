@@ -58,10 +58,18 @@ def main() -> int:
     parser.add_argument("--epochs", type=float, default=RECIPE.epochs)
     parser.add_argument("--seed", type=int, default=RECIPE.seed)
     parser.add_argument("--threads", type=int, default=2, metavar="N")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=RECIPE.checkpoint_minutes, metavar="M", help="between checkpoints"
+    )
     parser.add_argument("--float32", action="store_true", help="no bfloat16, for processors without it")
     options = parser.parse_args()
     recipe = dataclasses.replace(
-        RECIPE, epochs=options.epochs, seed=options.seed, threads=options.threads, mixed=not options.float32
+        RECIPE,
+        epochs=options.epochs,
+        seed=options.seed,
+        threads=options.threads,
+        mixed=not options.float32,
+        checkpoint_minutes=options.checkpoint_minutes,
     )
     torch.set_num_threads(options.threads)
     try:

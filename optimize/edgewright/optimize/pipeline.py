@@ -21,7 +21,6 @@ import dataclasses
 import itertools
 import tempfile
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +36,7 @@ from edgewright.optimize.chain.nodes import check_nodes
 from edgewright.optimize.chain.planning import Outlook, plan_run
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
-from edgewright.optimize.compression.aware import train_aware
-from edgewright.optimize.compression.figures import Way, measure_path
-from edgewright.optimize.compression.opening import open_learning
-from edgewright.optimize.compression.outlook import planned_trainings
-from edgewright.optimize.compression.run import compress
+from edgewright.optimize.compression.journey import Journey
 from edgewright.optimize.data.plan import check_sources, open_plan
 from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.delivery import deliver
@@ -59,7 +54,7 @@ from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
 from edgewright.optimize.roles import Roles, open_roles
 from edgewright.optimize.sources import FloatModel, load_source
-from edgewright.optimize.steps import Deadline, Plan, StepCache, make_plan, probe_model
+from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
 from edgewright.optimize.target import (
     EMULATED_PICTURES,
     choose_target,
@@ -77,7 +72,6 @@ if TYPE_CHECKING:
     from edgewright.optimize.chain.effort import Chain
     from edgewright.optimize.chain.run import ChainResult, State
     from edgewright.optimize.compression.run import Stepped
-    from edgewright.optimize.delivery import Delivery
     from edgewright.optimize.shipping import Choice, FormFigures
     from edgewright.optimize.target import Target
 
@@ -181,6 +175,7 @@ class _Optimization:
         self._search = request.search
         self._deadline = Deadline(request.contract.time_budget)
         self._cache = StepCache(steps, on_note=progress.note)
+        self._journey = Journey(request, progress)
 
     @property
     def _chain(self) -> Chain:
@@ -195,8 +190,7 @@ class _Optimization:
         if self._request.compression is None:
             return quantizing
         probe = probe_model(loaded.prepared, next(roles.calibration.feeds()), self._request.timing.threads)
-        training = make_plan(planned_trainings(self._request.compression), probe)
-        return Plan((*training.steps, *quantizing.steps))
+        return Plan((*self._journey.planned(probe), *quantizing.steps))
 
     def run(self) -> OptimizeResult:
         request, progress = self._request, self._progress
@@ -205,10 +199,11 @@ class _Optimization:
         roles = self._roles(loaded)
         small = self._compressed(loaded, roles)
         bench = self._workbench(small, roles)
+        bench.promised = loaded.prepared if small.steps else None
         self._announce(bench, small, roles)
         target = choose_target(self._search.profile, bench, self._chain, self._search.keep_float)
         bench.scheme, bench.foreign = target.scheme, target.foreign
-        chained = self._aware(self._run_engine(bench, small), bench, roles)
+        chained = self._journey.aware(self._run_engine(bench, small), bench, roles)
         forms, further = self._forms(bench, loaded, small, chained)
         name = request.name or loaded.source.spec.name
         candidate = Candidate(loaded.source, forms, name, request.version)
@@ -220,7 +215,7 @@ class _Optimization:
             delivered = deliver(draft, rows, roles, request, progress, foreign=target.foreign)
             first = delivered[0].choice
             parity = self._parity(draft, loaded, small, further)
-            path = self._path(loaded, small, delivered, roles)
+            path = self._journey.rows(loaded.source, loaded.prepared, small.steps, delivered, roles)
             outcome = Outcome(
                 candidate=candidate,
                 delivered=delivered,
@@ -240,31 +235,15 @@ class _Optimization:
 
     def _compressed(self, loaded: _Loaded, roles: Roles) -> _Loaded:
         """The network after the training steps of the recipe; the same where there are none."""
-        compression = self._request.compression
-        if compression is None or not compression.steps:
+        steps = self._journey.run(loaded.source, loaded.prepared, roles)
+        if not steps:
             return loaded
-
-        learn = partial(open_learning, self._request, compression, roles, self._progress)
-        steps = compress(loaded.source, loaded.prepared, compression, learn, self._progress)
+        # The budget is the search's; training is as long as its epochs.
+        self._deadline = Deadline(self._request.contract.time_budget)
+        last = steps[-1]
+        self._check_left_alone(last.prepared)
         told = (f"{step.label}: {note}" for step in steps for note in (step.sentence, *step.notes, *step.failures))
-        return _Loaded(steps[-1].source, steps[-1].prepared, (*loaded.notes, *told), steps)
-
-    def _aware(self, chained: ChainResult, bench: Workbench, roles: Roles) -> ChainResult:
-        """With quantization-aware training, where it is asked for and needed."""
-        compression = self._request.compression
-        if compression is None:
-            return chained
-        learn = partial(open_learning, self._request, compression, roles, self._progress)
-        return train_aware(chained, bench, compression, self._request.contract, learn)
-
-    def _path(
-        self, loaded: _Loaded, small: _Loaded, delivered: Sequence[Delivery], roles: Roles
-    ) -> Sequence[Mapping[str, Any]]:
-        """What became of the network after every step, file by file."""
-        if not small.steps:
-            return ()
-        way = Way(loaded.source, loaded.prepared, small.steps)
-        return [row.to_json() for row in measure_path(way, delivered, roles, self._request, self._progress)]
+        return _Loaded(last.source, last.prepared, (*loaded.notes, *told), steps)
 
     def _forms(
         self, bench: Workbench, loaded: _Loaded, small: _Loaded, chained: ChainResult
@@ -305,12 +284,14 @@ class _Optimization:
 
     def _check(self) -> None:
         """What can be refused before the model is loaded, which may take a while."""
-        check_wanted(self._search.ship, self._chain.forms, self._request.formats)
+        forms = (*self._chain.forms, COMPACT) if self._journey.has_steps else self._chain.forms
+        check_wanted(self._search.ship, forms, self._request.formats)
         likely_scheme(self._search.profile)
         if Format.TFLITE in self._request.formats and find_spec("ai_edge_litert") is None:
             what = "writing and judging TFLite files needs ai_edge_litert, which is not installed"
             raise MissingExtraError(what, "optimize,tflite")
         check_sources(self._request.data)
+        self._journey.check()
 
     def _run_engine(self, bench: Workbench, loaded: _Loaded) -> ChainResult:
         if self._search.engine is Engine.NEURAL_COMPRESSOR:
@@ -410,10 +391,15 @@ class _Optimization:
             )
         with self._progress.stage("prepare the float graph"):
             prepared, notes = prepare_source(source)
+        if not self._journey.has_steps:
+            self._check_left_alone(prepared)
+        return _Loaded(source, prepared, (*source.notes, *notes))
+
+    def _check_left_alone(self, prepared: bytes) -> None:
+        """Refuses nodes to be left in float that the network to be quantized has not."""
         # A remedy for heads may have made nodes that its recipe names.
         if not (self._chain.mend_heads and self._chain.forced):
             check_nodes(prepared, self._search.keep_float)
-        return _Loaded(source, prepared, (*source.notes, *notes))
 
     def _roles(self, loaded: _Loaded) -> Roles:
         spec = loaded.source.spec

@@ -115,7 +115,8 @@ class TensorSpec:
         shape: Sizes; all fixed.
         dtype: NumPy name, such as ``float32`` or ``uint8``.
         layout: Axis order of an image tensor, None for others.
-        scale: Quantization step of an integer tensor, None for a float one.
+        scale: Quantization step of an integer tensor, None for a float one. An 8-bit input without one takes pixels as
+            the camera gives them: ``uint8`` as they are, ``int8`` less 128; the network prepares them itself.
         zero_point: Integer that stands for 0.0, None for a float tensor.
         color: Channel order of an image tensor where it is not the one of ``Preprocess``, else None.
     """

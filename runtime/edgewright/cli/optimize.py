@@ -101,7 +101,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--train", metavar="SOURCE", help="pictures to train on, or package.module:factory of a data set"
     )
-    group.add_argument("--train-labels", metavar="LABELS", help="their labels; without any, the network is the teacher")
+    group.add_argument(
+        "--train-labels",
+        metavar="LABELS",
+        help="their labels: COCO .json, .csv or a folder of classes; for detectors also the word teacher",
+    )
     group.add_argument("--student", metavar="FACTORY", help="package.module:factory of the network to distil into")
     group.add_argument("--student-weights", metavar="FILE", help="given to that factory")
     group.add_argument("--teacher", metavar="FACTORY", help="package.module:factory to learn from (default: the model)")
@@ -109,7 +113,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--qat", choices=["never", "needed", "always"], help="quantization-aware training (default: never)"
     )
-    group.add_argument("--checkpoints", metavar="DIR", help="where training keeps what a killed run goes on from")
+    group.add_argument(
+        "--checkpoints",
+        metavar="DIR",
+        help="where a killed training goes on from (default: the cache; none with --no-cache)",
+    )
 
 
 def _add_search(group: argparse._ArgumentGroup) -> None:
@@ -124,7 +132,9 @@ def _add_search(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--ship", metavar="FORM", help="int8, uint8-input, dynamic, weight-only or float16 (default: choose)"
     )
-    group.add_argument("--time-budget", metavar="TIME", help="try nothing new after 90s, 20m or 1h")
+    group.add_argument(
+        "--time-budget", metavar="TIME", help="the search tries nothing new after 90s, 20m or 1h; training is not cut"
+    )
     group.add_argument("--no-cache", action="store_true", default=None, help="neither use nor keep finished steps")
     group.add_argument("--plan", action="store_true", help="say what would run, for how long, and stop")
     group.add_argument("--explain", action="store_true", help="say of every step why it ran again")

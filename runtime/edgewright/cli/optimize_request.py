@@ -121,6 +121,9 @@ def merge_values(given: Mapping[str, Any], recipe_file: str | None) -> dict[str,
 
     recipe = load_recipe(recipe_path(recipe_file), RECIPE_KEYS) if recipe_file is not None else {}
     values = {**_DEFAULTS, **recipe, **given}
+    if isinstance(recipe.get("qat"), dict) and isinstance(values["qat"], str):
+        # The flag says when; how stands in the recipe.
+        values["qat"] = {**recipe["qat"], "when": values["qat"]}
     for key, flag in (("model", "MODEL"), ("output", "-o OUT.edge"), ("calibrate", "--calibrate SOURCE")):
         if key not in values:
             msg = f"{flag} is missing; see edgewright optimize --help for an example"
@@ -202,10 +205,10 @@ _TRAINING = ("train", "train_labels", "student", "student_weights", "teacher", "
 
 def _compression(values: Mapping[str, Any]) -> Compression | None:
     """What is trained before and after quantization; None where nothing is."""
+    from edgewright.optimize.compression.kept import default_checkpoints
     from edgewright.optimize.compression.recipe import parse_qat, parse_steps
     from edgewright.optimize.compression.steps import Compression, QatWhen
     from edgewright.optimize.compression.tables import settings_from
-    from edgewright.optimize.steps import default_folder
     from edgewright.optimize.training.sets import Distort, TrainingData
 
     steps = parse_steps(values.get("step", []))
@@ -226,7 +229,7 @@ def _compression(values: Mapping[str, Any]) -> Compression | None:
         raise EdgewrightError(msg)
     folder = _path(values.get("checkpoints"))
     if folder is None and not values.get("no_cache"):
-        folder = default_folder() / "training"
+        folder = default_checkpoints()
     distort = settings_from(Distort, values.get("distort", {}), "[distort]")
     return Compression(
         data=TrainingData(values["train"], _path(values.get("train_labels")), distort),

@@ -177,7 +177,8 @@ def test_every_flag_may_stand_in_a_recipe() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     flags = {action.dest for action in parser._actions} - {"help", "recipe", "json", "plan", "explain"}
-    assert flags == set(RECIPE_KEYS)
+    tables = {"step", "distort"}
+    assert flags | tables == set(RECIPE_KEYS)
 
 
 def test_classifier_size(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,6 @@ def _stand_in(
     if seen.same_top is not None:
         changed = [100.0 - percent for percent in share]
         return changed[0], f"{changed[0]:.2f} % of the answers changed [{changed[2]:.2f} to {changed[1]:.2f}]"
-    precision = bench.judge.agreement_precision(graph.model, graph.engine)
+    precision = bench.contract_judge.agreement_precision(graph.model, graph.engine)
     lost, low, high = (100.0 * (1.0 - value) for value in (precision.value, precision.high, precision.low))
     return lost, f"{lost:.2f} points of AP lost with float's boxes as truth [{low:.2f} to {high:.2f}]"

@@ -60,6 +60,8 @@ class State:
         passes: What went into it beside the range method, in order.
         uncorrected: ``graph`` as it was before biases were corrected; None where they were not.
         by_passes: Whether the passes alone make it again; not so where scales came from another tool.
+        untrained: The candidate before its weights were trained to be integers; None where nothing was trained. Forms
+            that keep float weights are made of it.
     """
 
     model: bytes
@@ -71,6 +73,12 @@ class State:
     passes: tuple[str, ...] = ()
     uncorrected: QuantizedGraph | None = None
     by_passes: bool = True
+    untrained: State | None = None
+
+    @property
+    def in_float(self) -> State:
+        """What forms that keep float weights, such as float16, are made of."""
+        return self.untrained or self
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -95,6 +95,8 @@ class Workbench:
         deadline: After it nothing new is tried.
         progress: Where stages are announced.
         foreign: The model is for a board with another kind of processor, so that times taken here say nothing of it.
+        promised: The float graph that the contract is about, where training made another network to be quantized; None
+            where it is ``float_model``.
     """
 
     spec: ModelSpec
@@ -107,7 +109,9 @@ class Workbench:
     deadline: Deadline
     progress: Progress
     foreign: bool = False
+    promised: bytes | None = None
     _judge: FidelityJudge | None = field(default=None, init=False)
+    _contract_judge: FidelityJudge | None = field(default=None, init=False)
 
     @property
     def _head(self) -> StepInput:
@@ -117,19 +121,31 @@ class Workbench:
 
     @property
     def judge(self) -> FidelityJudge:
-        """Made when it is first needed: it runs the float model over all selection pictures."""
+        """Holds candidates against the graph they were made of; made when it is first needed."""
         if self._judge is None:
-            title = "run the float model on the selection pictures"
-            with self.progress.stage(title, self.selection.count) as advance:
-                self._judge = FidelityJudge(
-                    self.spec,
-                    self.float_model,
-                    self.selection.feeds,
-                    threads=self.threads,
-                    block=self.selection.block,
-                    on_step=advance,
-                )
+            self._judge = self._opened(self.float_model, "the float model")
         return self._judge
+
+    @property
+    def contract_judge(self) -> FidelityJudge:
+        """Holds candidates against the graph that the contract is about."""
+        if self.promised is None:
+            return self.judge
+        if self._contract_judge is None:
+            self._contract_judge = self._opened(self.promised, "the network as it was given")
+        return self._contract_judge
+
+    def _opened(self, model: bytes, what: str) -> FidelityJudge:
+        """Runs a float graph over all selection pictures."""
+        with self.progress.stage(f"run {what} on the selection pictures", self.selection.count) as advance:
+            return FidelityJudge(
+                self.spec,
+                model,
+                self.selection.feeds,
+                threads=self.threads,
+                block=self.selection.block,
+                on_step=advance,
+            )
 
     def calibration_key(self, model: bytes, methods: Sequence[str]) -> StepKey:
         """Of ``calibrate``."""
@@ -308,8 +324,8 @@ class Workbench:
         return np.asarray(self.cache.step(key, compute).arrays(_MODEL)["losses"], np.float64)
 
     def describe(self, graph: QuantizedGraph, feeds: FeedSource | None = None, kind: Format = Format.ONNX) -> Fidelity:
-        """A candidate's readable figures on the selection pictures."""
-        return self.judge.describe(graph.model, graph.engine, feeds, kind)
+        """A candidate's readable figures on the selection pictures, against what the contract is about."""
+        return self.contract_judge.describe(graph.model, graph.engine, feeds, kind)
 
 
 def _pack_moments(moments: Mapping[str, LayerMoments], samples: int) -> StepOutput:

@@ -39,16 +39,22 @@ SOURCE = "source"
 """What the framework that the model came from is called in the table."""
 
 _FLOAT_TFLITE, _INT8_TFLITE = form_name(FLOAT, Format.TFLITE), form_name(INT8, Format.TFLITE)
-_FORMS = (FLOAT, COMPACT, INT8, _FLOAT_TFLITE, _INT8_TFLITE)
+_COMPACT_TFLITE = form_name(COMPACT, Format.TFLITE)
+_FORMS = (FLOAT, COMPACT, INT8, _FLOAT_TFLITE, _COMPACT_TFLITE, _INT8_TFLITE)
 _PAIRS = (
     (SOURCE, FLOAT),
     (SOURCE, _FLOAT_TFLITE),
     (FLOAT, _FLOAT_TFLITE),
-    (FLOAT, COMPACT),
-    (COMPACT, INT8),
     (FLOAT, INT8),
     (_FLOAT_TFLITE, _INT8_TFLITE),
     (INT8, _INT8_TFLITE),
+)
+# Where training made another network, its INT8 files are held against its own float files.
+_TRAINED_PAIRS = (
+    *(pair for pair in _PAIRS if pair not in {(FLOAT, INT8), (_FLOAT_TFLITE, _INT8_TFLITE)}),
+    (COMPACT, _COMPACT_TFLITE),
+    (COMPACT, INT8),
+    (_COMPACT_TFLITE, _INT8_TFLITE),
 )
 _LOOKED_INTO = 2  # inputs of which every layer's values are taken
 
@@ -75,7 +81,8 @@ def output_rows(draft: Path, source: FloatModel) -> list[dict[str, Any]]:
         there = {variant.name for variant in bundle.manifest.variants}
         for name in (name for name in _FORMS if name in there):
             answers[name] = list(_answers(bundle, bundle.manifest.variant(name), source))
-    return [row.to_json() for row in compare_forms(answers, _PAIRS)]
+    trained = COMPACT in answers or _COMPACT_TFLITE in answers
+    return [row.to_json() for row in compare_forms(answers, _TRAINED_PAIRS if trained else _PAIRS)]
 
 
 def _answers(bundle: Bundle, variant: Variant, source: FloatModel) -> Iterator[dict[str, NDArray[Any]]]:

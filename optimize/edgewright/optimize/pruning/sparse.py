@@ -121,6 +121,10 @@ class SparsityHook:
         """Sets weights to zero, as many as belong to the step."""
         _apply(module, self._settings, self._settings.share_at(step, steps))
 
+    def settled(self, step: int, steps: int) -> bool:
+        """Whether all zeros are there: looks before that are at a denser network than the one that is wanted."""
+        return step >= self._settings.end * steps
+
     def describe(self) -> dict[str, Any]:
         """JSON values that determine what it does, for the key of a checkpoint."""
         return {"kind": "sparsity", **asdict(self._settings)}

@@ -14,7 +14,15 @@ from edgewright.optimize.pruning.network import ModuleCost, NetworkCost, network
 from edgewright.optimize.pruning.ratios import Plan, by_ranking, by_sensitivity, uniform
 from edgewright.optimize.pruning.sensitivity import measure_sensitivity
 from edgewright.optimize.pruning.settings import PruneTarget, Ratios, TargetKind
-from edgewright.optimize.pruning.step import choose, culprits, find_candidates, own_copy, parameters_frozen, take_out
+from edgewright.optimize.pruning.step import (
+    choose,
+    culprits,
+    find_candidates,
+    freeze_again,
+    own_copy,
+    parameters_frozen,
+    take_out,
+)
 from edgewright.optimize.pruning.tracing import probe_input
 
 if TYPE_CHECKING:
@@ -174,14 +182,14 @@ class _Run:
                 share = settings.target.share ** (number / settings.rounds)
                 candidates = self._step(candidates, whole, share)
                 if tune is not None:
+                    freeze_again(self._source.module, frozen)  # tracing made all of them trainable
                     tune(self._source, number, settings.rounds)
                     self._source.module.eval()
                     candidates = self._candidates()
                 advance(number)
         after = self._cost(candidates).now
         sizes = {group.name: group.size for group in candidates.traced.groups}
-        for name, parameter in self._source.module.named_parameters():
-            parameter.requires_grad_(name not in frozen)
+        freeze_again(self._source.module, frozen)
         notes = self._notes(before, after)
         changes = tuple(
             GroupChange(name, self._layers[name], size, sizes.get(name, size)) for name, size in self._original.items()

@@ -43,11 +43,6 @@ class Agreement:
     noise: Mapping[str, float]
     same_top: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values by name; an infinite ratio is None."""
-        noise = {name: value if math.isfinite(value) else None for name, value in self.noise.items()}
-        return {"pictures": self.pictures, "noise_db": noise, "same_top": dict(self.same_top)}
-
 
 def agreement_of(
     network: Network, model: bytes, pictures: torch.Tensor, engine: Mapping[str, Any] | None = None

@@ -24,7 +24,7 @@ from edgewright.optimize.quantization.scheme import Scheme
 from edgewright.optimize.training.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import torch
@@ -136,7 +136,7 @@ def train_quantized(
     decode: Decode | None = None,
     objective: Callable[[Network], Objective] | None = None,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
-    enough: Callable[[float], bool] | None = None,
+    extra: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> QatResult:
@@ -149,7 +149,7 @@ def train_quantized(
         decode: How outputs are read, for the objective.
         objective: Makes one from the float network; None imitates it (``imitation.Imitation``).
         evaluate: Metric of the simulation, larger is better.
-        enough: Whether a metric is good enough to stop.
+        extra: More JSON values that determine the result, such as the pictures behind ``evaluate``; see ``Trainer.fit``.
         folder: For checkpoints.
         progress: Where it is told how far it is.
 
@@ -171,39 +171,43 @@ def train_quantized(
 
     chosen, said = settings or QatSettings(), progress or SilentProgress()
     with said.stage("open the INT8 graph for training"):
-        reference, network = _open(start, training_set, chosen)
+        reference, network, notes = _open(start, training_set, chosen)
     make = objective or (
         lambda teacher: Imitation(teacher, decode, labels=chosen.labels, temperature=chosen.temperature)
     )
-    extra = {"qat": chosen.to_json(), "start": _digest(start)}
+    known = {**(extra or {}), "qat": chosen.to_json(), "start": _digest(start)}
     trained = Trainer(chosen.train, folder=folder, progress=said).fit(
-        network, training_set, make(reference), title=_TITLE, evaluate=evaluate, enough=enough, extra=extra
+        network, training_set, make(reference), title=_TITLE, evaluate=evaluate, extra=known
     )
     with said.stage("write the trained integers"):
         written = write_trained(network, start.model, start.ranges, start.keep_float, start.scheme)
         pictures = _pictures(training_set, _PROOF)
         agreement = agreement_of(network, written.graph.model, pictures, written.graph.engine)
-    notes = _notes(network, written.replaced)
+    if written.replaced:
+        notes += (f"{written.replaced} constants of the INT8 file were set to what was trained, the writer chose others",)
     return QatResult(written.model, written.ranges, written.graph, trained, agreement, written.replaced, notes)
 
 
-def _open(start: QatStart, training_set: TrainingSet, settings: QatSettings) -> tuple[Network, Network]:
-    """The float network, proved, and the simulation, where training starts."""
+def _open(
+    start: QatStart, training_set: TrainingSet, settings: QatSettings
+) -> tuple[Network, Network, tuple[str, ...]]:
+    """The float network, proved; the simulation, where training starts; and what the user should know of them."""
     from edgewright.optimize.qat.agreement import prove_float
     from edgewright.optimize.qat.build import float_network, simulated_network
     from edgewright.optimize.qat.means import centre_layers
-    from edgewright.optimize.qat.write import learnable_grids
+    from edgewright.optimize.qat.write import differences, learnable_grids
 
     reference = float_network(start.model)
     prove_float(reference, start.model, _pictures(training_set, _TWO))
     learnt = learnable_grids(start.graph.model, start.ranges) if settings.steps else frozenset[str]()
     network = simulated_network(start.model, start.graph.model, start.scheme, learn_grids=learnt)
     network.one_by_one = reference.one_by_one
+    notes = _notes(network, len(differences(network, start.graph.model)))
     for layer in network.layers.values():
         layer.bound_change.requires_grad_(settings.bounds and layer.grid is not None)
     if settings.pictures:
         centre_layers(network, reference, _pictures(training_set, settings.pictures))
-    return reference, network
+    return reference, network, notes
 
 
 def _pictures(training_set: TrainingSet, wanted: int) -> torch.Tensor:
@@ -217,17 +221,18 @@ def _pictures(training_set: TrainingSet, wanted: int) -> torch.Tensor:
     return training_set.batch(rows, np.random.default_rng(0)).inputs
 
 
-def _notes(network: Network, replaced: int) -> tuple[str, ...]:
+def _notes(network: Network, others: int) -> tuple[str, ...]:
     notes = []
     if network.one_by_one:
         notes.append("the graph has one picture written into it, so pictures were trained on one by one")
-    if replaced:
-        notes.append(f"{replaced} constants of the INT8 file were set to what was trained, the writer chose others")
+    if others:
+        notes.append(f"training starts from the writer's choice of {others} constants, not from those of the INT8 file")
     return tuple(notes)
 
 
 def _digest(start: QatStart) -> str:
     digest = hashlib.sha256(start.model)
     digest.update(start.graph.model)
-    digest.update(repr((sorted(start.keep_float), start.scheme)).encode())
+    ranges = sorted((name, float(low), float(high)) for name, (low, high) in start.ranges.items())
+    digest.update(repr((sorted(start.keep_float), start.scheme, ranges, sorted(start.graph.engine.items()))).encode())
     return digest.hexdigest()

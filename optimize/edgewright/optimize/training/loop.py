@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.errors import OutputError
 from edgewright.optimize.training.schedule import looks_at, rate_at
 from edgewright.optimize.training.step import Stepper
+from edgewright.optimize.training.task import settled
 from edgewright.optimize.training.tensors import copies, put_back, tensors_of
 from edgewright.optimize.training.trained import Look
 
@@ -156,11 +157,17 @@ class Loop:
             metric = float(evaluate(state.module))
             with self._interrupts.hold():
                 self._record(metric)
+                if not self._counts():
+                    return
                 better = not math.isnan(metric) and (state.best_metric is None or metric > state.best_metric)
                 state.stale = 0 if better else state.stale + 1
                 if better:
                     state.best_metric = metric
                     state.keep()
+
+    def _counts(self) -> bool:
+        """Whether the weights as they are may be the result: not while, say, zeros are still to come."""
+        return settled(self._task.hooks, self._state.step, self.steps)
 
     def _record(self, metric: float | None) -> None:
         state = self._state
@@ -195,7 +202,7 @@ class Loop:
     def _reason(self) -> str | None:
         """Why it is over, None when it is not: a function of where it stands, so that it is so after a resume too."""
         state, task, settings = self._state, self._task, self._settings
-        metric = state.history[-1].metric if self._looked() else None
+        metric = state.history[-1].metric if self._looked() and self._counts() else None
         where = f"at step {state.step} of {self.steps}"
         if metric is not None and task.enough is not None and task.enough(metric):
             return f"good enough {where}: metric {metric:.4g}"

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from edgewright.optimize.training.settings import TrainSettings
     from edgewright.optimize.training.types import Loss, Objective, TrainingSet
 
-__all__ = ["Hook", "Task", "check_loss", "describe_hooks", "not_finite"]
+__all__ = ["Hook", "Task", "check_loss", "describe_hooks", "not_finite", "settled"]
 
 Hook: TypeAlias = "Callable[[torch.nn.Module, int, int], None]"
 """Called with the module, the step from 1, and the number of steps, after every step: a pure function of these.
 
-It may carry a method ``describe() -> dict`` whose JSON values determine it, for the key of a checkpoint.
+It may carry a method ``describe() -> dict`` whose JSON values determine it, for the key of a checkpoint, and a method
+``settled(step, steps) -> bool`` that says whether the weights are by then of the kind that is wanted: weights from before
+are no result, however good their metric.
 """
 
 
@@ -55,6 +57,12 @@ def describe_hooks(hooks: Sequence[Hook]) -> list[Any]:
         name = getattr(hook, "__qualname__", type(hook).__qualname__)
         said.append([name, describe() if callable(describe) else None])
     return said
+
+
+def settled(hooks: Sequence[Hook], step: int, steps: int) -> bool:
+    """Whether the weights after a step may be the result, by all hooks that say."""
+    asked = [hook.settled for hook in hooks if hasattr(hook, "settled")]
+    return all(ask(step, steps) for ask in asked)
 
 
 def check_loss(loss: Loss, title: str) -> None:

@@ -94,7 +94,8 @@ class Trainer:
         Raises:
             TrainingError: There is nothing to train (on), the loss or its gradient is not finite, or there is no room
                 for checkpoints.
-            KeyboardInterrupt: Ctrl-C; a checkpoint was written, and progress was told how to go on.
+            KeyboardInterrupt: Ctrl-C; a checkpoint was written, and progress was told how to go on. After SIGTERM, which
+                is held back in the same way, the process ends as it would have at once.
         """
         settings = self._settings
         device = choose_device(settings.device)
@@ -102,7 +103,7 @@ class Trainer:
             msg = f"{title}: the training set holds no pictures; give some, or leave fewer out"
             raise TrainingError(msg)
         task = Task(module, training_set, objective, title, evaluate, enough, tuple(hooks))
-        store = self._open_store(task, dict(extra or {}))
+        store = self._open_store(task, dict(extra or {}), device)
         with _surroundings(settings, device) as interrupts, _moved(module, objective.adapters, device):
             state = State(module, objective.adapters, settings, device)
             loop = Loop(
@@ -117,12 +118,12 @@ class Trainer:
         history, notes = tuple(state.history), tuple(loop.notes)
         return Trained(state.step, epochs, history, state.best_metric, stopped, resumed, notes)
 
-    def _open_store(self, task: Task, extra: dict[str, Any]) -> CheckpointFolder | None:
+    def _open_store(self, task: Task, extra: dict[str, Any], device: torch.device) -> CheckpointFolder | None:
         if self._folder is None:
             return None
         extra |= {"title": task.title, "hooks": describe_hooks(task.hooks)}
         extra |= {"evaluated": task.evaluate is not None, "stops": task.enough is not None}
-        key = key_of(task.module, task.training_set, task.objective, self._settings, extra)
+        key = key_of(task.module, task.training_set, task.objective, self._settings, extra, device)
         return CheckpointFolder(self._folder, task.title, key)
 
 
@@ -145,7 +146,7 @@ def _resume(loop: Loop, state: State, store: CheckpointFolder | None) -> tuple[i
             return checkpoint.step, str(checkpoint.state.get("stopped", "ended"))
         loop.note(f"goes on from step {checkpoint.step} of {loop.steps}, as kept in {store.path}")
     elif others := store.others():
-        loop.note(f"{others[0]} is of another training (other settings, pictures or weights) and is left alone")
+        loop.note(f"{others[0]} is of another training (other settings, pictures, weights or code) and is left alone")
     store.prepare(state.expected_bytes())
     return state.step, None
 
