@@ -69,9 +69,9 @@ def make_forms(
     static = ModelForm(INT8, best.graph.model, Precision.INT8, best.graph.engine, best.graph.notes)
     makers: dict[str, Callable[[], ModelForm]] = {
         "uint8-input": lambda: uint8_input_form(best.graph, source.spec.preprocess),
-        "dynamic": lambda: dynamic_form(best.model),
+        "dynamic": lambda: dynamic_form(best.in_float.model),
         "weight-only": lambda: weight_only_form(best.model, best.graph),
-        "float16": lambda: float16_form(best.model, best.ranges),
+        "float16": lambda: float16_form(best.in_float.model, best.in_float.ranges),
     }
     forms, notes = [static], list[str]()
     for name in chain.forms:

@@ -176,7 +176,7 @@ def _made(name: str, maker: Callable[[], ModelForm]) -> ModelForm | str:
 
 def _further_form(best: State, name: str) -> ModelForm:
     kind, precision = _FURTHER[name]
-    return _form(name, write_tflite(best.model, form=kind), precision)
+    return _form(name, write_tflite(best.in_float.model, form=kind), precision)
 
 
 def _picture_form(best: State, source: FloatModel, tuning: Tuning) -> ModelForm:

@@ -53,6 +53,8 @@ def test_every_kind_of_step_is_read() -> None:
         ({"do": "prune", "macs": 1.5}, "macs is 1.5"),
         ({"do": "prune", "macs": 0.5, "bytes": 0.5}, "macs, bytes was given"),
         ({"do": "prune", "macs": 0.5, "importance": "luck"}, "importance cannot be 'luck'; it may be l1, l2"),
+        ({"do": "prune", "macs": 0.5, "machine": "a board"}, "unknown key 'machine'"),
+        ({"do": "prune", "macs": 0.5, "between": -1}, "between is -1"),
         ({"do": "prune", "macs": 0.5, "rouns": 2}, "unknown key 'rouns'; it may have .*rounds"),
         ({"do": "tune", "train": {"epochs": "many"}}, "train: epochs cannot be 'many'; it must be float"),
         ({"do": "tune", "train": {"epochs": 0}}, "nothing would be trained"),

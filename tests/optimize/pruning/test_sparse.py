@@ -1,18 +1,26 @@
 """Zeros where they are wanted, as many as wanted, and the same after a stop."""
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from pruning_nets import Chain, CrossEntropy, Residual, batches, settled
 
 from edgewright.optimize.errors import SpecError
 from edgewright.optimize.pruning.sparse import SparseSettings, SparsityHook, make_sparse_permanent, sparsity_of
+from edgewright.optimize.training.settings import Device, TrainSettings
+from edgewright.optimize.training.trainer import Trainer
+from edgewright.optimize.training.types import Batch, Loss
 
 
+@examples(max_examples=30, deadline=None)
 @given(st.floats(0.05, 0.95), st.booleans())
 def test_the_share_of_zeros_is_the_one_asked_for_and_twice_changes_nothing(share: float, across: bool) -> None:
     module = settled(Residual())
@@ -79,6 +87,88 @@ def test_training_goes_on_after_a_stop_as_if_there_had_been_none() -> None:
     assert zeros.layers["first"] == pytest.approx(0.7, abs=0.01)
     assert zeros.layers["second"] == pytest.approx(0.7, abs=0.01)
     assert zeros.layers["out"] == 0.0
+
+
+class Drawn:
+    """A training set of noise."""
+
+    digest = "noise"
+
+    def __init__(self) -> None:
+        self._all = list(batches(count=4, size=8))
+
+    def __len__(self) -> int:
+        return 32
+
+    def batch(self, rows: NDArray[np.int64], _rng: np.random.Generator) -> Batch:
+        inputs = torch.cat([batch.inputs for batch in self._all])[rows]
+        classes = torch.cat([batch.classes for batch in self._all if batch.classes is not None])[rows]
+        return Batch(inputs, rows, np.zeros_like(rows), classes)
+
+
+SHORT = TrainSettings(epochs=5, batch=8, rate=0.02, evaluations=5, threads=1, device=Device.CPU)
+
+
+def density(module: torch.nn.Module) -> float:
+    """A metric that likes dense networks, as every real one does."""
+    return 1.0 - sparsity_of(module).share
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("wanted", [SparseSettings(share=0.7), SparseSettings(pattern=(2, 4), end=1.0)], ids=str)
+def test_training_itself_ends_with_all_zeros_though_dense_looks_are_better(wanted: SparseSettings, ema: float) -> None:
+    module = settled(Chain())
+    hook = SparsityHook(module, wanted)
+    settings = replace(SHORT, ema=ema, patience=1)
+    trained = Trainer(settings).fit(
+        module,
+        Drawn(),
+        CrossEntropy(),
+        title="sparsify",
+        evaluate=density,
+        enough=lambda value: value > 0.9,
+        hooks=[hook],
+    )
+    looks = [look.metric for look in trained.history if look.metric is not None]
+    assert looks[0] > looks[-1] == trained.best_metric
+    left = copy.deepcopy(module.state_dict())
+    zeros = sparsity_of(module)
+    assert zeros.layers["second"] == pytest.approx(wanted.final, abs=0.01)
+    assert make_sparse_permanent(module, wanted) == zeros
+    assert all(torch.equal(value, left[name]) for name, value in module.state_dict().items())
+
+
+def test_a_killed_sparse_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    wanted = SparseSettings(share=0.7, end=0.8)
+
+    class Stopping(CrossEntropy):
+        calls = 0
+
+        def __call__(self, module: torch.nn.Module, batch: Batch) -> Loss:
+            self.calls += 1
+            if self.calls == 11:
+                raise KeyboardInterrupt
+            return super().__call__(module, batch)
+
+    def trained(folder: Path, objective: CrossEntropy) -> tuple[torch.nn.Module, int]:
+        module = settled(Chain())
+        done = Trainer(replace(SHORT, ema=0.9, checkpoint_minutes=0), folder=folder).fit(
+            module,
+            Drawn(),
+            objective,
+            title="sparsify",
+            evaluate=density,
+            hooks=[SparsityHook(module, wanted)],
+        )
+        return module, done.resumed_from
+
+    whole, _ = trained(tmp_path / "whole", CrossEntropy())
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", Stopping())
+    parts, resumed_from = trained(tmp_path / "parts", CrossEntropy())
+    assert resumed_from == 10
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name])
 
 
 def test_kept_and_depthwise_layers_stay_dense() -> None:

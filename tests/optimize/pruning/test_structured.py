@@ -155,9 +155,17 @@ def test_the_same_call_prunes_the_same() -> None:
 def test_frozen_parameters_stay_frozen() -> None:
     source = source_of(Chain())
     source.module.second.weight.requires_grad_(False)
-    done = prune(source, PruneSettings(PruneTarget(macs=0.7)))
-    frozen = [name for name, parameter in done.source.module.named_parameters() if not parameter.requires_grad]
-    assert frozen == ["second.weight"]
+    seen: list[list[str]] = []
+
+    def frozen(module: nn.Module) -> list[str]:
+        return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+
+    def tune(now: SourceModel, _number: int, _rounds: int) -> None:
+        seen.append(frozen(now.module))
+
+    done = prune(source, PruneSettings(PruneTarget(macs=0.6), rounds=2, round_to=4), tune=tune)
+    assert seen == [["second.weight"]] * 2
+    assert frozen(done.source.module) == ["second.weight"]
 
 
 def test_a_target_out_of_reach_says_the_least_that_can_be_had() -> None:

@@ -54,6 +54,8 @@ def make(weights=None):
 def bare():
     torch.manual_seed(0)
     return Net()
+def ends_in_softmax():
+    return nn.Sequential(Net(), nn.Softmax(1))
 """
 
 
@@ -196,3 +198,11 @@ def test_a_module_that_ends_in_a_softmax_gets_no_second_one(module: str) -> None
     made = load_source(f"{module}:bare", spec=ClassifierOptions(size=(16, 16)))
     assert isinstance(made.spec.decode, ClassifyDecode)
     assert made.spec.decode.activation is ScoreActivation.NONE
+
+
+@pytest.mark.parametrize("module", [GOOD], indirect=True)
+def test_what_the_graph_says_of_scores_holds_for_the_network_too(module: str) -> None:
+    made = load_source(f"{module}:ends_in_softmax", spec=ClassifierOptions(size=(16, 16)))
+    assert made.module is not None
+    assert isinstance(made.module.spec.decode, ClassifyDecode)
+    assert made.module.spec.decode.activation is ScoreActivation.NONE

@@ -1,4 +1,4 @@
-"""Ctrl-C waits for what is whole, the second one for nothing."""
+"""Ctrl-C and SIGTERM wait for what is whole, the second one for nothing."""
 
 from __future__ import annotations
 
@@ -67,3 +67,34 @@ def test_other_threads_change_no_handler() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_handled_sigterm_waits_as_well_and_its_handler_is_asked() -> None:
+    reached = []
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    def work() -> None:
+        with Interrupts() as interrupts, interrupts.hold():
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("whole")
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            work()
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 143
+    assert reached == ["whole"]
+
+
+def test_who_ignores_sigterm_goes_on_ignoring_it() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts, interrupts.hold():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -19,7 +19,7 @@ from training import OFTEN, SETTINGS, CrossEntropy, Pictures, said, tiny_net, to
 
 from edgewright.optimize.errors import TrainingError
 from edgewright.optimize.training.checkpoint import CheckpointFolder
-from edgewright.optimize.training.settings import TrainSettings
+from edgewright.optimize.training.settings import Device, TrainSettings
 from edgewright.optimize.training.trainer import Trained, Trainer
 from edgewright.optimize.training.types import Batch, Loss
 
@@ -89,6 +89,40 @@ def test_sigkill_and_again(tmp_path: Path, pictures: Pictures, whole: tuple[dict
     assert trained.resumed_from in (22, 23)
     assert weights == whole[0]
     assert figures(trained) == figures(whole[1])
+
+
+SLOWLY = """
+import sys, time
+from pathlib import Path
+import training
+from edgewright.optimize.training.trainer import Trainer
+
+def said(module, step, steps):
+    training.said(module, step, steps)
+    if step == 23:
+        time.sleep(0.3)  # amid the step, where the signal finds it
+
+said.__qualname__ = "said"
+pictures = training.Pictures()
+Trainer(training.SETTINGS, folder=Path(sys.argv[1])).fit(
+    training.tiny_net(), pictures, training.CrossEntropy(), title="kill me", evaluate=training.top1(pictures), hooks=[said]
+)
+"""
+
+
+def test_sigterm_and_again(tmp_path: Path, pictures: Pictures, whole: tuple[dict[str, bytes], Trained]) -> None:
+    """The step is finished and a checkpoint written, and the process ends by the signal all the same."""
+    command = [sys.executable, "-B", "-c", SLOWLY, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if int(line) == 23:
+                child.terminate()
+    assert child.returncode == -signal.SIGTERM
+    assert [path.name for path in tmp_path.glob("*/*")] == ["step-000000023"]
+    weights, trained = fit(tmp_path, pictures)
+    assert trained.resumed_from == 23
+    assert weights == whole[0]
 
 
 @pytest.mark.parametrize("step", [1, 10, 25, 39])
@@ -182,15 +216,40 @@ def test_one_that_had_ended_is_not_trained_again(tmp_path: Path, pictures: Pictu
     assert any("had ended before" in note for note in second.notes)
 
 
-@pytest.mark.parametrize("change", ["settings", "weights", "pictures", "objective", "title", "extra", "hooks"])
-def test_another_training_begins_anew(tmp_path: Path, pictures: Pictures, change: str) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "settings",
+        "weights",
+        "pictures",
+        "objective",
+        "title",
+        "extra",
+        "hooks",
+        "forward",
+        "tools",
+        "threads",
+        "settled",
+    ],
+)
+def test_another_training_begins_anew(
+    tmp_path: Path, pictures: Pictures, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = named_alike(Plain) if change == "forward" else tiny_net()
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, pictures, Stopping(9))
+        fit(tmp_path, pictures, Stopping(9), module=given)
     settings = replace(SETTINGS, rate=0.02) if change == "settings" else SETTINGS
     rest: dict[str, Any] = {"module": tiny_net(9)} if change == "weights" else {}
     rest |= {"title": "someone else"} if change == "title" else {}
     rest |= {"extra": {"contract": 1}} if change == "extra" else {}
     rest |= {"hooks": []} if change == "hooks" else {}
+    rest |= {"module": named_alike(Rounding)} if change == "forward" else {}
+    if change == "settled":
+        monkeypatch.setattr(said, "settled", lambda step, steps: step == steps, raising=False)
+    if change == "tools":  # the digest of edgewright's own code is one of them
+        monkeypatch.setattr("edgewright.optimize.training.key.tool_versions", lambda: {"edgewright": "0+other"})
+    if change == "threads":
+        settings = replace(SETTINGS, threads=2)
     objective = Stopping(2)
     if change == "objective":
         objective.describe = lambda: {"kind": "other"}  # type: ignore[method-assign]
@@ -200,10 +259,46 @@ def test_another_training_begins_anew(tmp_path: Path, pictures: Pictures, change
     assert "stopped at step 2 of" in told.notes[-1]
     assert ("is left alone" in told.notes[0]) is (change != "title")
     assert len(list(tmp_path.iterdir())) == 2
+    monkeypatch.undo()
     told = Told()
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, pictures, Stopping(1), progress=told)
+        fit(tmp_path, pictures, Stopping(1), progress=told, module=named_alike(Plain) if change == "forward" else None)
     assert "goes on from step 9 of 40" in told.notes[0]
+
+
+class Plain(torch.nn.Sequential):
+    """The user's network."""
+
+
+class Rounding(torch.nn.Sequential):
+    """The same with another forward."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self:
+            x = layer(x).half().float()
+        return x
+
+
+def named_alike(kind: type[torch.nn.Sequential]) -> torch.nn.Module:
+    """One of them with the same weights, under a name that does not tell them apart."""
+    made = type("Net", (kind,), {})(*tiny_net())
+    assert isinstance(made, torch.nn.Module)
+    return made
+
+
+def test_who_asks_for_what_was_chosen_anyway_goes_on(tmp_path: Path, pictures: Pictures) -> None:
+    """The device and the threads that are used count, not how they were asked for."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, pictures, Stopping(5), replace(SETTINGS, device=Device.CPU))
+        told, chosen = Told(), Device.AUTO if not torch.cuda.is_available() else Device.CPU
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path, pictures, Stopping(1), replace(SETTINGS, threads=None, device=chosen), progress=told)
+    finally:
+        torch.set_num_threads(before)
+    assert "goes on from step 5 of 40" in told.notes[0]
 
 
 def test_damaged_ones_are_named_and_passed_over(

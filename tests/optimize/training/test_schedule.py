@@ -16,7 +16,7 @@ SETTINGS = st.builds(
     TrainSettings,
     rate=st.floats(1e-6, 10.0),
     schedule=st.sampled_from(Schedule),
-    floor=st.floats(0.0, 1.0),
+    floor=st.just(0.0) | st.floats(1e-6, 1.0),
     warmup=st.floats(0.0, 1.0),
     epochs=st.floats(0.01, 50.0),
     batch=st.integers(1, 300),

@@ -102,6 +102,37 @@ def test_hooks_hold_for_the_mean_weights_too(pictures: Pictures) -> None:
     assert not module[3].weight[0].any()
 
 
+class Late:
+    """A hook whose result is there from some step on."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __call__(self, module: torch.nn.Module, step: int, _steps: int) -> None:
+        with torch.no_grad():
+            module[3].weight[0] = 0.0 if step >= self.first else 1.0  # type: ignore[index, operator]
+
+    def settled(self, step: int, steps: int) -> bool:
+        return step >= self.first <= steps
+
+
+@pytest.mark.parametrize("settings", [PLAIN, SETTINGS], ids=["last", "mean"])
+def test_looks_count_from_when_the_hooks_are_settled(settings: TrainSettings, pictures: Pictures) -> None:
+    """Earlier ones are neither the best, nor good enough, nor a reason for impatience; they are told all the same."""
+    falling = iter([0.9, 0.8, 0.5, 0.7])
+    module, trained = fit(
+        replace(settings, patience=1),
+        pictures,
+        evaluate=lambda _: next(falling),
+        enough=lambda metric: metric >= 0.8,
+        hooks=[Late(25), lambda *_: None],
+    )
+    assert not module[3].weight[0].any()
+    assert trained.best_metric == 0.7
+    assert [look.metric for look in trained.history] == [0.9, 0.8, 0.5, 0.7]
+    assert trained.stopped == "all 40 steps done"
+
+
 def test_the_mean_of_weights_is_what_is_looked_at(pictures: Pictures) -> None:
     raw, _ = fit(PLAIN, pictures)
     mean, _ = fit(SETTINGS, pictures)

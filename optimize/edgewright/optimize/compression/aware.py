@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.chain.goal import standing_of
 from edgewright.optimize.chain.mixed import OUT_OF_TIME
 from edgewright.optimize.chain.trial import Trial
 from edgewright.optimize.compression.steps import QatWhen
+from edgewright.optimize.errors import OptimizeError
 from edgewright.optimize.qat.train import QatStart, train_quantized
 from edgewright.optimize.selection import improves
 from edgewright.optimize.spec import SourceModel
@@ -49,8 +52,10 @@ def train_aware(
         The same, with one more trial and perhaps another candidate in front.
 
     Raises:
-        ModelError: The graph holds what cannot be trained; the node is named.
-        TrainingError: The training cannot go on.
+        OptimizeError: It was asked for always, and cannot be done: the graph holds what cannot be trained, there are no
+            pictures to choose weights by, or the training cannot go on. Where it was to help only if needed, the run
+            ends with what there is, and says so.
+        MissingExtraError: Likewise; PyTorch is not installed.
     """
     choice = compression.qat
     if choice.when is QatWhen.NEVER:
@@ -62,8 +67,15 @@ def train_aware(
     if reason is not None:
         return _with(chained, Trial(QAT, kept=False, why=f"not trained: {reason}"))
     started = time.monotonic()
-    with bench.progress.stage("quantization-aware training"):
-        new, told = _trained(best, bench, compression, learn)
+    try:
+        with bench.progress.stage("quantization-aware training"):
+            new, told = _trained(best, bench, compression, learn)
+    except (OptimizeError, MissingExtraError) as error:
+        if choice.when is QatWhen.ALWAYS:
+            raise
+        why = f"not trained to the end: {error}"
+        bench.progress.note(f"quantization-aware training: {why}; the candidate from before it is kept")
+        return _with(chained, Trial(QAT, kept=False, why=why, seconds=time.monotonic() - started))
     comparison = improves(best.losses, new.losses, bench.selection.block)
     kept = comparison.accepted or choice.when is QatWhen.ALWAYS
     forced = "" if comparison.accepted or not kept else ", kept as it was asked for always"
@@ -90,6 +102,9 @@ def _idle(bench: Workbench, best: State, contract: Contract) -> str | None:
 def _trained(
     best: State, bench: Workbench, compression: Compression, learn: Callable[[SourceModel], Learning]
 ) -> tuple[State, str]:
+    if find_spec("torch") is None:
+        what = "PyTorch, which quantization-aware training needs, is not installed"
+        raise MissingExtraError(what, "torch")
     from edgewright.optimize.qat.build import float_network
 
     reference = float_network(best.model)
@@ -103,6 +118,7 @@ def _trained(
         compression.qat.settings,
         decode=bench.spec.decode,
         evaluate=learning.metric(network),
+        extra=learning.describe(),
         folder=compression.checkpoints,
         progress=bench.progress,
     )
@@ -115,14 +131,13 @@ def _trained(
         passes=(*best.passes, QAT),
         uncorrected=None,
         by_passes=False,
+        untrained=best,
     )
+    for note in result.notes:
+        bench.progress.note(f"quantization-aware training: {note}")
     same = ", ".join(f"{share:.2%} of the answers of {name}" for name, share in result.agreement.same_top.items())
-    told = (
-        f"{result.trained.steps} steps; simulation and file agree on {same}"
-        if same
-        else f"{result.trained.steps} steps"
-    )
-    return state, told
+    agreed = (f"simulation and file agree on {same}",) if same else ()
+    return state, "; ".join((f"{result.trained.steps} steps", *agreed, *result.notes, *learning.notes))
 
 
 def _with(chained: ChainResult, trial: Trial) -> ChainResult:

@@ -47,6 +47,8 @@ class PathRow:
         p50_ms: Median time from frame to answer.
         speedup: Float time over its time.
         accuracy: Against labels; ``metric`` says what.
+        accuracy_of: The format of the file that it was measured on, where that is another one: the network that was
+            given is judged once, on its ONNX file, and its TFLite file is the same network.
         metric: Such as ``top1_accuracy``; None without labels.
         drop: Points of it that were lost.
         agreement: Percent of float's answers that were kept; None where float saw nothing.
@@ -62,6 +64,7 @@ class PathRow:
     p50_ms: float
     speedup: Measured | None = None
     accuracy: Measured | None = None
+    accuracy_of: str | None = None
     metric: str | None = None
     drop: Measured | None = None
     agreement: Measured | None = None
@@ -170,7 +173,7 @@ class _Measuring:
         for number, step in enumerate(way.steps, start=1):
             form = self.candidate.form(form_name(_name(number), one.kind))
             row = _row(step.label, form, form.name, self._judged(form, step), step.prepared)
-            rows.append(replace(row, failures=(*step.failures, *_no_gain(row, step))))
+            rows.append(replace(row, failures=(*step.failures_of(one.kind), *_no_gain(row, step))))
         judged = next(row for row in one.rows if row.name == one.choice.judged)
         end = _row(judged.name, None, judged.name, final, way.last)
         return [*rows, replace(end, format=one.kind.value, bytes=judged.bytes, precision=judged.precision)]
@@ -183,11 +186,12 @@ class _Measuring:
 
 
 def _no_gain(row: PathRow, step: Stepped) -> tuple[str, ...]:
-    """A step that promised speed and whose file is surely slower than the one that the way began with."""
+    """A step that promised speed has failed unless its file is surely faster than the one that the way began with."""
     if not step.promises_speed or row.speedup is None or row.speedup.enough is not None or row.speedup.low > 1.0:
         return ()
     found = f"{row.speedup.value:.2f}x [{row.speedup.low:.2f} to {row.speedup.high:.2f}]"
-    return (f"the {row.format} file is not faster than float: {found}",)
+    said = "is not faster" if row.speedup.high <= 1.0 else "was not shown to be faster"
+    return (f"the {row.format} file {said} than float: {found}",)
 
 
 def _row(step: str, form: ModelForm | None, variant: str, judgement: Judgement, graph: bytes) -> PathRow:
@@ -204,10 +208,16 @@ def _row(step: str, form: ModelForm | None, variant: str, judgement: Judgement, 
         p50_ms=latency_of(judgement.bench, variant).p50_ms,
         speedup=None if float_ else speedup_of(judgement.bench, variant),
         accuracy=accuracy,
+        accuracy_of=Format.ONNX.value if _borrowed(form) and accuracy is not None else None,
         metric=metric,
         drop=None if float_ or judgement.labelled is None else judgement.labelled.headline,
         agreement=None if float_ else judgement.agreement.headline,
     )
+
+
+def _borrowed(form: ModelForm | None) -> bool:
+    """Whether the figure is that of the float ONNX file, which every judgement begins with."""
+    return form is not None and form.name == form.baseline and form.format is not Format.ONNX
 
 
 def _accuracy(judgement: Judgement, variant: str | None) -> tuple[str | None, Measured | None]:

@@ -12,7 +12,7 @@ from edgewright.device_profiles.profile import load_profile
 from edgewright.optimize.compression.aware import train_aware
 from edgewright.optimize.compression.figures import Way, measure_path
 from edgewright.optimize.compression.kept import default_checkpoints, trim
-from edgewright.optimize.compression.opening import TEACHER_LABELS, open_learning
+from edgewright.optimize.compression.opening import open_learning
 from edgewright.optimize.compression.outlook import planned_trainings
 from edgewright.optimize.compression.run import compress
 from edgewright.optimize.compression.steps import DistilStep, PruneStep, QatWhen
@@ -83,7 +83,7 @@ class Journey:
         data = compression.data
         if not is_factory_reference(data.source):
             open_samples(data.source)
-        if data.labels is not None and not data.labels.exists() and str(data.labels) != TEACHER_LABELS:
+        if data.labels is not None and not data.labels.exists() and not compression.labelled_by_teacher:
             msg = f"there are no labels at {data.labels}"
             raise LabelsError(msg)
         if compression.checkpoints is None:
@@ -132,7 +132,9 @@ class Journey:
         if Format.TFLITE in self._request.formats:
             # What cannot be written is better known before hours of training than after.
             write_tflite(prepared, form=TfliteForm.FLOAT32)
-        return compress(source, prepared, self._compression, self._learn(self._compression, roles), self._progress)
+        learn = self._learn(self._compression, roles)
+        formats = self._request.formats
+        return compress(source, prepared, self._compression, learn, self._progress, formats=formats)
 
     def aware(self, chained: ChainResult, bench: Workbench, roles: Roles) -> ChainResult:
         """Quantization-aware training, where it is asked for and needed.

@@ -29,6 +29,8 @@ __all__ = ["Learning", "hold_out"]
 _HELD_SHARE = 0.05
 _MOST_HELD = 1000
 _LEAST_HELD = 8
+# With fewer labelled pictures, "as good as the original" is luck.
+_LEAST_COMPARED = 200
 # Importances are taken from so many pixels, in at least and at most so many pictures: each group of channels is tried on
 # them several times.
 _STATISTIC_PIXELS = 1 << 20
@@ -39,7 +41,7 @@ _STATISTIC_BATCH = 32
 def hold_out(pictures: PictureSet, seed: int = 0) -> tuple[PictureSet, PictureSet]:
     """Parts a training set: to train on, and to choose weights by.
 
-    Neighbours of a film are alike, so the pictures held out are stretches, not single pictures.
+    Neighbours of a film are alike, so what is held out of a film are stretches; of unrelated pictures, single ones.
 
     Args:
         pictures: All of them.
@@ -56,7 +58,7 @@ def hold_out(pictures: PictureSet, seed: int = 0) -> tuple[PictureSet, PictureSe
     if count < 2 * _LEAST_HELD:
         msg = f"{count} training pictures are too few to hold some out; give at least {2 * _LEAST_HELD}"
         raise DataError(msg)
-    stretch = max(1, wanted // _LEAST_HELD) if count < _MOST_HELD else 1
+    stretch = 1 if pictures.spacing_s is None else max(1, wanted // _LEAST_HELD)
     blocks = np.array_split(np.arange(count), max(1, count // stretch))
     chosen = np.random.default_rng(seed).permutation(len(blocks))[: max(1, wanted // stretch)]
     held = np.sort(np.concatenate([blocks[k] for k in chosen]))
@@ -74,6 +76,7 @@ class Learning:
         teacher: ModelReference | None = None,
         images: Sequence[NDArray[np.uint8]] = (),
         max_drop: float | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """Holds pictures out; the teacher is made when it is first asked.
 
@@ -83,17 +86,18 @@ class Learning:
             teacher: The network to learn from.
             images: A few real frames, to compare exported files on.
             max_drop: Points that the contract allows to be lost; training ends when nothing is lost any more.
+            notes: What a reader of the report should know of the pictures.
         """
         self._original, self._reference, self._max_drop = original, teacher, max_drop
         self.pictures, self.held = hold_out(pictures)
-        self.images = images
+        self.images, self.notes = images, tuple(notes)
 
     @cached_property
     def teacher(self) -> Teacher:
         """The network that is learned from, frozen."""
         if self._reference is None:
             return Teacher(self._original)
-        made = call_factory(self._reference.factory, self._reference.weights, self._original.spec)
+        made = call_factory(self._reference.factory, self._reference.weights, bare=self._original.spec)
         return Teacher(made)
 
     def objective(self, terms: Terms, student: SourceModel) -> Objective:
@@ -139,8 +143,16 @@ class Learning:
         return self.metric(self._original)(self._original.module)
 
     def enough(self, value: float) -> bool:
-        """Whether nothing is lost of what the contract speaks of, so that training may end."""
-        return self._max_drop is not None and self.held.labelled >= _MOST_HELD // 2 and value >= self._whole
+        """Whether nothing is lost of what the contract speaks of, so that training may end.
+
+        Args:
+            value: The held-out metric of the network in training.
+
+        Returns:
+            Whether the contract limits what is lost, enough labelled pictures are held out to tell, and the metric is
+            at least that of the original network.
+        """
+        return self._max_drop is not None and self.held.labelled >= _LEAST_COMPARED and value >= self._whole
 
     def batches(self) -> Iterator[Batch]:
         """A few training pictures as they are, for importances."""

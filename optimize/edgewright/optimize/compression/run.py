@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import Format
+from edgewright.optimize.compression.comparing import check_pruned, file_pairs
 from edgewright.optimize.compression.steps import DistilStep, PruneStep, SparsifyStep
 from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.preparation import prepare_source
-from edgewright.optimize.pruning.figures import step_figures, tflite_of
 from edgewright.optimize.pruning.scaled import scaled_copy
 from edgewright.optimize.pruning.sparse import SparsityHook, make_sparse_permanent
 from edgewright.optimize.pruning.sparse_files import compare_sparse
@@ -22,17 +21,17 @@ from edgewright.optimize.sources.module import from_module
 from edgewright.optimize.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgewright.optimize.compression.learning import Learning
-    from edgewright.optimize.compression.steps import Compression, Step
+    from edgewright.optimize.compression.steps import Compression, Step, Terms
     from edgewright.optimize.progress import Progress
     from edgewright.optimize.sources import FloatModel
     from edgewright.optimize.spec import SourceModel
     from edgewright.optimize.training.trained import Trained
     from edgewright.optimize.training.trainer import Hook
 
-__all__ = ["Stepped", "compress"]
+__all__ = ["Stepped", "compress", "scoring"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +44,7 @@ class Stepped:
         prepared: Its float graph.
         sentence: What was done, in words.
         notes: What the user should know.
-        failures: What it promised of the file and did not keep.
+        failed: What it promised and did not keep, by the format of the file; None for what holds of every file.
         promises_speed: Whether the file must be faster than the one that the way began with.
         facts: JSON values for the report.
     """
@@ -55,9 +54,18 @@ class Stepped:
     prepared: bytes
     sentence: str
     notes: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
+    failed: Mapping[Format | None, tuple[str, ...]] = field(default_factory=dict)
     promises_speed: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What it promised and did not keep, of all files."""
+        return tuple(text for texts in self.failed.values() for text in texts)
+
+    def failures_of(self, kind: Format) -> tuple[str, ...]:
+        """Those of the files of one format."""
+        return (*self.failed.get(None, ()), *self.failed.get(kind, ()))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -71,6 +79,8 @@ def compress(
     compression: Compression,
     learn: Callable[[SourceModel], Learning],
     progress: Progress,
+    *,
+    formats: Sequence[Format] = (Format.ONNX,),
 ) -> tuple[Stepped, ...]:
     """Runs the steps in order.
 
@@ -80,6 +90,7 @@ def compress(
         compression: What is to be done.
         learn: Opens the training pictures for a network.
         progress: Where stages are announced.
+        formats: Of the files that are asked for; a step's promises are checked on files of these.
 
     Raises:
         ModelError: There is no PyTorch network to train, or a step's network cannot be exported.
@@ -95,11 +106,19 @@ def compress(
             "name the function that makes it, as package.module:factory; --qat takes files too"
         )
         raise ModelError(msg)
-    return _Run(original, compression, learn(original.module), progress).run(prepared)
+    return _Run(original, compression, learn(original.module), progress, tuple(formats)).run(prepared)
 
 
 class _Run:
-    def __init__(self, original: FloatModel, compression: Compression, learning: Learning, progress: Progress) -> None:
+    def __init__(
+        self,
+        original: FloatModel,
+        compression: Compression,
+        learning: Learning,
+        progress: Progress,
+        formats: tuple[Format, ...],
+    ) -> None:
+        self._formats = formats
         self._original, self._compression = original, compression
         self._learning, self._progress = learning, progress
 
@@ -109,6 +128,8 @@ class _Run:
         for step in self._compression.steps:
             with self._progress.stage(f"step {step.label}"):
                 made = self._stepped(step, source, before)
+            if not done:
+                made = dataclasses.replace(made, notes=(*self._learning.notes, *made.notes))
             for told in (made.sentence, *made.notes, *made.failures):
                 self._progress.note(f"{made.label}: {told}")
             done.append(made)
@@ -136,7 +157,7 @@ class _Run:
         named = self._compression.student
         if named is None:
             return source if step.width is None else scaled_copy(source, step.width, step.train.seed)
-        made = call_factory(named.factory, named.weights, source.spec)
+        made = call_factory(named.factory, named.weights, bare=source.spec)
         return _in_place_of(made, source, named.factory)
 
     def _pruned(self, step: PruneStep, source: SourceModel, before: bytes) -> Stepped:
@@ -144,13 +165,13 @@ class _Run:
         rounds: list[Trained] = []
 
         def tune(now: SourceModel, number: int, of: int) -> None:
-            last = number == of
-            train = step.train if last else dataclasses.replace(step.train, epochs=step.between)
-            if train.epochs:
+            epochs = step.train.epochs if number == of else step.between
+            if epochs:
+                train = dataclasses.replace(step.train, epochs=epochs)
                 title = f"{step.label}, round {number} of {of}"
                 rounds.append(self._trained(now, dataclasses.replace(step, train=train), title))
 
-        objective = learning.objective(step.terms, source)
+        objective = learning.objective(scoring(step.terms), source)
         result = prune(
             source, step.prune, batches=learning.batches, objective=objective, tune=tune, progress=self._progress
         )
@@ -159,13 +180,13 @@ class _Run:
         made = self._exported(step, result.source, "; ".join((sentence, *map(told_of, rounds[-1:]))), *rounds)
         skipped = (f"{', '.join(row.layers)} cannot be pruned: {row.reason}" for row in result.skipped)
         with self._progress.stage("hold the pruned file against the one before"):
-            _, figures = step_figures(step.label, before, made.prepared)
+            check = check_pruned(step.label, before, made.prepared, self._formats)
         return dataclasses.replace(
             made,
-            notes=(*result.notes, *skipped, *made.notes),
-            failures=figures.failures,
+            notes=(*result.notes, *skipped, *made.notes, *check.notes),
+            failed=check.failed,
             promises_speed=True,
-            facts={**made.facts, "pruning": result.to_json(), "files": figures.to_json()},
+            facts={**made.facts, "pruning": result.to_json(), "files": check.figures.to_json()},
         )
 
     def _sparsified(self, step: SparsifyStep, source: SourceModel, before: bytes) -> Stepped:
@@ -175,13 +196,11 @@ class _Run:
         zeros = make_sparse_permanent(source.module, step.sparse)
         sentence = f"{zeros.share:.1%} of the weights of convolutions and linear layers are zero"
         made = self._exported(step, source, f"{sentence}; {told_of(trained)}", trained)
-        pairs = [(Format.ONNX, before, made.prepared)]
-        if find_spec("ai_edge_litert") is not None:
-            pairs.append((Format.TFLITE, tflite_of(before), tflite_of(made.prepared)))
         with self._progress.stage("hold the sparse files against the dense ones"):
+            pairs, told = file_pairs(before, made.prepared, self._formats)
             rows = compare_sparse(pairs)
         facts = {**made.facts, "sparsity": zeros.to_json(), "files": [row.to_json() for row in rows]}
-        return dataclasses.replace(made, notes=(*made.notes, *map(str, rows)), facts=facts)
+        return dataclasses.replace(made, notes=(*made.notes, *told, *map(str, rows)), facts=facts)
 
     def _trained(self, source: SourceModel, step: Step, title: str, *hooks: Hook) -> Trained:
         trainer = Trainer(step.train, folder=self._compression.checkpoints, progress=self._progress)
@@ -208,6 +227,15 @@ class _Run:
         return Stepped(step.label, made, prepared, sentence, facts=facts)
 
 
+def scoring(terms: Terms) -> Terms:
+    """What channels are scored by: the same without features, whose adapters fit one width of the network only.
+
+    Args:
+        terms: What the tuning learns from.
+    """
+    return dataclasses.replace(terms, teacher=terms.teacher or terms.features, features=0.0)
+
+
 def told_of(trained: Trained) -> str:
     """A training in words."""
     metric = "" if trained.best_metric is None else f", held-out metric {trained.best_metric:.4f}"
@@ -230,13 +258,19 @@ def _in_place_of(student: SourceModel, source: SourceModel, name: str) -> Source
     for what, mine, theirs in (
         ("takes another input", student.spec.input_shape, source.spec.input_shape),
         ("prepares pictures otherwise", student.spec.preprocess, source.spec.preprocess),
-        ("is read otherwise", student.spec.decode, source.spec.decode),
         ("names its outputs otherwise", student.output_names, source.output_names),
+        ("is read otherwise", student.spec.decode, source.spec.decode),
+        ("has other labels", student.spec.labels or source.spec.labels, source.spec.labels),
+        ("has other anchors", _arrays(student), _arrays(source)),
     ):
         if mine != theirs:
             msg = f"the student {name} {what} than {source.spec.name}: {_short(mine)} against {_short(theirs)}; make them alike"
             raise SpecError(msg)
     return dataclasses.replace(student, spec=source.spec, input_name=source.input_name)
+
+
+def _arrays(model: SourceModel) -> Mapping[str, Any]:
+    return {name: array.tolist() for name, array in model.spec.arrays.items()}
 
 
 def _short(value: object) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.training.sets import TrainingData
 
 __all__ = [
+    "TEACHER_LABELS",
     "Compression",
     "DistilStep",
     "ModelReference",
@@ -29,6 +30,9 @@ __all__ = [
     "Terms",
     "TuneStep",
 ]
+
+TEACHER_LABELS = "teacher"
+"""In the place of a label file: the teacher itself labels the pictures, on tiles and at several scales."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class PruneStep:
         prune: What is removed, and how it is chosen.
         terms: What the tuning learns from.
         train: Tuning after the last round.
-        between: Passes over the training pictures after each round but the last.
+        between: Passes over the training pictures after each round but the last; 0 tunes after the last one only.
         label: Of the step, in tables.
     """
 
@@ -122,6 +126,17 @@ class PruneStep:
     train: TrainSettings = field(default_factory=TrainSettings)
     between: float = 1.0
     label: str = "prune"
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be trained.
+
+        Raises:
+            SpecError: There are no so many passes.
+        """
+        most = 1e5
+        if not 0.0 <= self.between <= most:
+            msg = f"between is {self.between}; give the passes after each round but the last, 0 or more"
+            raise SpecError(msg)
 
 
 @dataclass(frozen=True)
@@ -199,3 +214,52 @@ class Compression:
     teacher: ModelReference | None = None
     qat: QatChoice = field(default_factory=QatChoice)
     checkpoints: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what would have no effect, or undo what was done before.
+
+        Raises:
+            SpecError: Saying what to change.
+        """
+        if self.student is not None and not any(isinstance(step, DistilStep) for step in self.steps):
+            msg = (
+                f"the student {self.student.factory} is for a step that distils, and there is none: "
+                "add one (--recipe distil-int8), or leave --student out"
+            )
+            raise SpecError(msg)
+        self._check_teacher()
+        self._check_zeros()
+
+    def _check_teacher(self) -> None:
+        if self.teacher is None or self.labelled_by_teacher:
+            return
+        if not any(step.terms.teacher or step.terms.features for step in self.steps):
+            why = "the steps learn from labels alone"
+            if not self.steps:
+                why = "quantization-aware training learns from the float network that is being quantized"
+            msg = f"the teacher {self.teacher.factory} would teach nothing: {why}; leave --teacher out"
+            raise SpecError(msg)
+
+    def _check_zeros(self) -> None:
+        zeros = next((n for n, step in enumerate(self.steps) if isinstance(step, SparsifyStep)), None)
+        if zeros is None:
+            return
+        label = self.steps[zeros].label
+        if zeros + 1 < len(self.steps):
+            after = self.steps[zeros + 1].label
+            msg = (
+                f"the zeros of step {label} would not outlive step {after}, which trains all weights: put sparsify last"
+            )
+            raise SpecError(msg)
+        if self.qat.when is not QatWhen.NEVER:
+            msg = (
+                f"the zeros of step {label} would not outlive quantization-aware training, which trains all weights; "
+                'leave one of them out (--qat never, or when = "never" under [qat])'
+            )
+            raise SpecError(msg)
+
+    @property
+    def labelled_by_teacher(self) -> bool:
+        """Whether the network or its teacher labels the training pictures."""
+        labels = self.data.labels
+        return labels is not None and str(labels) == TEACHER_LABELS and not labels.exists()

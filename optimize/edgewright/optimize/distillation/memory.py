@@ -21,14 +21,13 @@ class AnswerMemory:
     forgotten every picture by the time it comes again.
     """
 
-    def __init__(self, limit_bytes: int, *, half: bool = False) -> None:
+    def __init__(self, limit_bytes: int) -> None:
         """Starts empty.
 
         Args:
             limit_bytes: Most memory for answers.
-            half: Keep float16; answers come back rounded to 11 bits.
         """
-        self._limit, self._half = limit_bytes, half
+        self._limit = limit_bytes
         self._places: dict[tuple[int, int], int] = {}
         self._tensors: list[torch.Tensor] = []
         self._most = 0
@@ -41,10 +40,6 @@ class AnswerMemory:
         """Where the answer is, None where it is not kept."""
         return self._places.get(key)
 
-    def rounded(self, tensors: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """As they will come back, so that the first time and the later ones are alike."""
-        return tuple(tensor.half().float() for tensor in tensors) if self._half else tuple(tensors)
-
     def keep(self, keys: Iterable[tuple[int, int]], tensors: Sequence[torch.Tensor]) -> None:
         """Keeps answers as far as they fit.
 
@@ -55,11 +50,10 @@ class AnswerMemory:
         import torch
 
         if not self._tensors:
-            kind = torch.float16 if self._half else torch.float32
-            each = sum(tensor[0].numel() for tensor in tensors) * kind.itemsize
+            each = sum(tensor[0].numel() for tensor in tensors) * torch.float32.itemsize
             self._most = self._limit // max(each, 1)
             slots = min(self._most, _FIRST_SLOTS)
-            self._tensors = [torch.empty((slots, *tensor.shape[1:]), dtype=kind) for tensor in tensors]
+            self._tensors = [torch.empty((slots, *tensor.shape[1:]), dtype=torch.float32) for tensor in tensors]
         for row, key in enumerate(keys):
             if key in self._places or len(self._places) >= self._most:
                 continue
@@ -75,7 +69,7 @@ class AnswerMemory:
         import torch
 
         index = torch.tensor(places, dtype=torch.long)
-        return tuple(tensor[index].float() for tensor in self._tensors)
+        return tuple(tensor[index] for tensor in self._tensors)
 
     def _grow(self) -> None:
         slots = min(self._most, 2 * len(self._tensors[0]))

@@ -65,7 +65,6 @@ class Teacher:
         *,
         features: Sequence[str] = (),
         memory_bytes: int = MEMORY_BYTES,
-        half: bool = False,
     ) -> None:
         """Copies and freezes.
 
@@ -73,7 +72,6 @@ class Teacher:
             source: Any model for the same pictures, labels and, for a detector, anchors.
             features: Names of its modules whose outputs are learned from.
             memory_bytes: Of what it remembers; 0 asks the network every time.
-            half: Remember in float16.
 
         Raises:
             SpecError: An output or a module of that name is missing.
@@ -82,8 +80,8 @@ class Teacher:
         self.spec: ModelSpec = source.spec
         self._module: torch.nn.Module = copy.deepcopy(source.module).eval().requires_grad_(False)
         self._names = tuple(features)
-        self._memory_bytes, self._half = memory_bytes, half
-        self._memory = AnswerMemory(memory_bytes, half=half)
+        self._memory_bytes = memory_bytes
+        self._memory = AnswerMemory(memory_bytes)
         self._shift: tuple[Any, Any, bool] | None = None
         self.asked = 0
         with tapped(self._module, self._names):
@@ -109,7 +107,7 @@ class Teacher:
         from edgewright.optimize.spec import SourceModel
 
         source = SourceModel(self._module, self.spec, self.reading.names)
-        return Teacher(source, features=features, memory_bytes=self._memory_bytes, half=self._half)
+        return Teacher(source, features=features, memory_bytes=self._memory_bytes)
 
     def fit(self, student: ModelSpec) -> None:
         """Makes ready for the inputs of a student.
@@ -143,7 +141,6 @@ class Teacher:
             "name": self.spec.name,
             "weights": sha256_hex("\n".join(parts).encode()),
             "features": list(self._names),
-            "half": self._half,
         }
 
     def _remembered(self, batch: Batch) -> tuple[torch.Tensor, ...]:
@@ -159,7 +156,7 @@ class Teacher:
             kept = self._memory.take([place for place in places if place is not None])
             parts.append(tuple(tensor.to(device) for tensor in kept))
         if new:
-            fresh = self._memory.rounded(self._in_bites(batch.inputs[torch.tensor(new, device=device)]))
+            fresh = self._in_bites(batch.inputs[torch.tensor(new, device=device)])
             self._memory.keep([keys[position] for position in new], [tensor.cpu() for tensor in fresh])
             parts.append(fresh)
         order = torch.tensor(np.argsort([*known, *new]), device=device)

@@ -15,7 +15,7 @@ from edgewright.optimize.pruning.tracing import Traced, probe_input, trace
 from edgewright.optimize.pruning.watching import outputs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import torch
     from numpy.typing import NDArray
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from edgewright.optimize.pruning.settings import PruneSettings
     from edgewright.optimize.spec import SourceModel
 
-__all__ = ["Candidates", "choose", "culprits", "find_candidates", "own_copy", "parameters_frozen", "take_out"]
+__all__ = [
+    "Candidates",
+    "choose",
+    "culprits",
+    "find_candidates",
+    "freeze_again",
+    "own_copy",
+    "parameters_frozen",
+    "take_out",
+]
 
 _TOLERANCE = 1e-3  # of the output's own size; sums in another order differ by a thousandth of that
 
@@ -187,3 +196,9 @@ def culprits(
 def parameters_frozen(module: Any) -> tuple[str, ...]:
     """Names of the parameters that are not trained."""
     return tuple(name for name, parameter in module.named_parameters() if not parameter.requires_grad)
+
+
+def freeze_again(module: Any, frozen: Collection[str]) -> None:
+    """Has the parameters of these names not trained, and all others trained."""
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name not in frozen)

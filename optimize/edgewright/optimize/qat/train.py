@@ -184,7 +184,9 @@ def train_quantized(
         pictures = _pictures(training_set, _PROOF)
         agreement = agreement_of(network, written.graph.model, pictures, written.graph.engine)
     if written.replaced:
-        notes += (f"{written.replaced} constants of the INT8 file were set to what was trained, the writer chose others",)
+        notes += (
+            f"{written.replaced} constants of the INT8 file were set to what was trained, the writer chose others",
+        )
     return QatResult(written.model, written.ranges, written.graph, trained, agreement, written.replaced, notes)
 
 

@@ -108,6 +108,6 @@ def _mend_bias(
         return
     steps[empty] = (scale * step)[empty].astype(steps.dtype)
     exact = values[empty].astype(np.float64) / steps[empty].astype(np.float64)
-    codes[empty] = np.clip(np.rint(exact), -_INT32, _INT32).astype(codes.dtype)
+    codes[empty] = np.clip(np.rint(exact), -_INT32 - 1, _INT32).astype(codes.dtype)
     constants[bias.input[0]].CopyFrom(numpy_helper.from_array(codes, bias.input[0]))
     constants[bias.input[1]].CopyFrom(numpy_helper.from_array(steps, bias.input[1]))

@@ -56,4 +56,5 @@ def from_module(
     made = finish(drawn, name, known, packages=("torch", "onnxscript"))
     columns = [source.output_names.index(tensor.name) for tensor in made.outputs]
     reference = tuple(tuple(row[column] for column in columns) for row in outputs)
-    return replace(made, max_difference=difference, module=source, reference=reference)
+    # What the graph says of the scores holds for the network too: it is trained, searched and learned from by that spec.
+    return replace(made, max_difference=difference, module=replace(source, spec=made.spec), reference=reference)

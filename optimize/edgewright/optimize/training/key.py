@@ -32,6 +32,7 @@ def key_of(
     objective: Objective,
     settings: TrainSettings,
     extra: Mapping[str, Any],
+    *,
     device: torch.device,
 ) -> str:
     """SHA-256 over all that determines the result.
@@ -66,8 +67,11 @@ def key_of(
 
 
 def _code_of(module: torch.nn.Module) -> dict[str, str]:
-    """SHA-256 of the source of each class that the layers are made of, by its name: other code with the same weights
-    computes something else. Classes whose source nobody has, such as those typed into a prompt, are left out."""
+    """SHA-256 of the source of each class that the layers are made of, by its name.
+
+    Other code with the same weights computes something else. Classes whose source nobody has, such as those typed into
+    a prompt, are left out.
+    """
     classes = {kind for part in module.modules() for kind in type(part).__mro__}
     found = {}
     for kind in classes:

@@ -102,7 +102,7 @@ class Loop:
                         written = time.monotonic()
                     with self._interrupts.hold():
                         self._stepper.step()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):  # what handlers of signals raise
             self._stop_for_now()
             raise
 
@@ -158,6 +158,8 @@ class Loop:
             with self._interrupts.hold():
                 self._record(metric)
                 if not self._counts():
+                    if state.best_metric is None:
+                        state.keep()
                     return
                 better = not math.isnan(metric) and (state.best_metric is None or metric > state.best_metric)
                 state.stale = 0 if better else state.stale + 1

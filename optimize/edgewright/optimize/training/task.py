@@ -55,7 +55,7 @@ def describe_hooks(hooks: Sequence[Hook]) -> list[Any]:
     for hook in hooks:
         describe = getattr(hook, "describe", None)
         name = getattr(hook, "__qualname__", type(hook).__qualname__)
-        said.append([name, describe() if callable(describe) else None])
+        said.append([name, describe() if callable(describe) else None, hasattr(hook, "settled")])
     return said
 
 

@@ -123,7 +123,7 @@ class Trainer:
             return None
         extra |= {"title": task.title, "hooks": describe_hooks(task.hooks)}
         extra |= {"evaluated": task.evaluate is not None, "stops": task.enough is not None}
-        key = key_of(task.module, task.training_set, task.objective, self._settings, extra, device)
+        key = key_of(task.module, task.training_set, task.objective, self._settings, extra, device=device)
         return CheckpointFolder(self._folder, task.title, key)
 
 

@@ -24,6 +24,7 @@ from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.errors import DataError, LabelsError
 from edgewright.optimize.spec import ClassifierOptions, classifier_spec, shape_for
 from edgewright.optimize.training.sets import Distort, PictureSet, TrainingData, open_training_set
+from edgewright.optimize.training.sets.store import PictureStore
 from edgewright.optimize.training.types import Boxes
 from edgewright.runtime.preprocess import Preprocessor
 
@@ -350,8 +351,8 @@ def test_wrong_boxes_of_a_factory_are_named(
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("no_such_module_here:f", "needs the module 'no_such_module_here'"),
-        ("edgewright.optimize.errors:nothing", "has no attribute 'nothing'"),
+        ("no_such_module_here:f", "there is no module 'no_such_module_here'"),
+        ("edgewright.optimize.errors:nothing", "has no 'nothing'"),
         ("math:sqrt", "the data factory math:sqrt failed: TypeError"),
     ],
 )
@@ -397,3 +398,14 @@ def test_a_full_disk_is_told_in_words(monkeypatch: pytest.MonkeyPatch, fashion: 
     monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Path("/dev/full").open("w+b"))  # noqa: SIM115
     with pytest.raises(DataError, match=r"do not fit into .* \(No space left on device\) .*TMPDIR"):
         open_training_set(TrainingData(str(fashion), memory_bytes=0), fashion_spec())
+
+
+def test_pictures_of_unknown_number_keep_to_the_bound() -> None:
+    picture = np.ones((3, 4, 4), np.uint8)
+    store = PictureStore(picture.shape, None, memory_bytes=10 * picture.nbytes)
+    assert store._rows.nbytes <= 10 * picture.nbytes
+    spilled = []
+    for _ in range(12):
+        store.add(picture)
+        spilled.append(store.mapped)
+    assert spilled == [False] * 10 + [True] * 2

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import sys
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +11,7 @@ from numpy.typing import NDArray  # noqa: TC002 - a dataclass reads it
 
 from edgewright.bundle.errors import EdgewrightError
 from edgewright.optimize.errors import DataError, LabelsError
+from edgewright.optimize.sources.user_code import UserFunction
 from edgewright.optimize.training.types import Boxes
 
 __all__ = ["Item", "call_data_factory", "items"]
@@ -48,30 +45,7 @@ def call_data_factory(reference: str) -> Any:
     Raises:
         DataError: It cannot be found, imported or called.
     """
-    module_name, _, path = reference.partition(":")
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in path.split("."):
-            found = getattr(found, part)
-        return found()
-    except EdgewrightError:
-        raise
-    except ModuleNotFoundError as error:
-        msg = (
-            f"{reference} needs the module {error.name!r}, which is not there; run the command from the folder that "
-            "holds it, or install it"
-        )
-        raise DataError(msg) from error
-    except (Exception, SystemExit) as error:
-        # Importing and calling run the user's code, which may raise anything.
-        msg = f"the data factory {reference} failed: {type(error).__name__}: {error}"
-        raise DataError(msg) from error
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
+    return UserFunction(reference, "data factory", "training set", DataError).call()
 
 
 def items(made: Any, reference: str) -> Iterator[Item]:

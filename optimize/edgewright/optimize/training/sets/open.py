@@ -78,7 +78,7 @@ def open_training_set(
         progress: Where to tell of it.
 
     Returns:
-        The set with its notes; a factory's own ``TrainingSet`` comes back as it is.
+        The set with its notes; a factory's own ``TrainingSet`` comes back as it is, nothing left out of it.
 
     Raises:
         DataError: Pictures cannot be read, or none are left.
@@ -100,7 +100,7 @@ def open_training_set(
                 collector.take(sample)
             truths = _stacked_labels(source, collector.indices, spec)
     notes += source.notes
-    return collector.finish([truths.get(index) for index in collector.indices], data, notes)
+    return collector.finish([truths.get(index) for index in collector.indices], data, notes, source.spacing_s)
 
 
 class _Collector:
@@ -138,7 +138,9 @@ class _Collector:
             self.advance(len(self._names))
         return placement
 
-    def finish(self, truths: list[Truth], data: TrainingData, notes: list[str]) -> PictureSet:
+    def finish(
+        self, truths: list[Truth], data: TrainingData, notes: list[str], spacing_s: float | None = None
+    ) -> PictureSet:
         """The set."""
         if not self._names:
             why = f"all {self._left_out} are judged on" if self._left_out else "there are none"
@@ -157,7 +159,10 @@ class _Collector:
         digest = DatasetDigest()
         for seen, truth in zip(self._digests, truths, strict=True):
             digest.add(seen, _bytes_of(truth))
-        held = Held(self._store, self._names, classes, boxes, digest.hexdigest(), tuple(notes))
+        indices = np.array(self.indices, np.int64) if self.indices else None
+        held = Held(
+            self._store, self._names, classes, boxes, digest.hexdigest(), tuple(notes), indices, spacing_s=spacing_s
+        )
         return PictureSet(held, self._spec, data.distort)
 
 
@@ -190,8 +195,6 @@ def _from_factory(
         raise LabelsError(msg)
     made: Any = call_data_factory(data.source)
     if callable(getattr(made, "batch", None)) and hasattr(made, "digest") and hasattr(made, "__len__"):
-        if exclude:
-            progress.note(f"{data.source} is a training set of its own: pictures that are judged on are not left out")
         return made  # type: ignore[no-any-return]  # the protocol cannot be checked further
     total = len(made) if hasattr(made, "__len__") else None
     collector = _Collector(spec, exclude, total, data.memory_bytes)

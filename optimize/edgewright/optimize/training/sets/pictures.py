@@ -38,6 +38,8 @@ class Held:
         boxes: Of each; None for a set without boxes.
         digest: SHA-256 over pictures and labels.
         notes: What was odd.
+        indices: (n,) ``Sample.index`` of each; None where they come from a factory.
+        spacing_s: Seconds from one index to the next where they are a film's; None for unrelated pictures.
     """
 
     store: PictureStore | StorePart
@@ -46,6 +48,8 @@ class Held:
     boxes: Sequence[Boxes | None] | None
     digest: str
     notes: tuple[str, ...] = ()
+    indices: NDArray[np.int64] | None = None
+    spacing_s: float | None = None
 
 
 class PictureSet:
@@ -75,6 +79,16 @@ class PictureSet:
     def names(self) -> Sequence[str]:
         """What to call each picture."""
         return self._held.names
+
+    @property
+    def indices(self) -> NDArray[np.int64] | None:
+        """(n,) ``Sample.index`` of each in its source; None where they come from a factory."""
+        return self._held.indices
+
+    @property
+    def spacing_s(self) -> float | None:
+        """Seconds from one index to the next where the pictures are a film's; None for unrelated pictures."""
+        return self._held.spacing_s
 
     @property
     def classes(self) -> NDArray[np.int64] | None:
@@ -122,6 +136,8 @@ class PictureSet:
             None if held.boxes is None else [held.boxes[row] for row in rows],
             sha256_hex(f"{held.digest} {','.join(map(str, rows))}".encode()),
             held.notes,
+            None if held.indices is None else held.indices[rows],
+            held.spacing_s,
         )
         return PictureSet(some, self._spec, self._distort)
 

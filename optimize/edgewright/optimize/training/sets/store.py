@@ -44,7 +44,7 @@ class PictureStore:
             self._spill()
         else:
             # The system gives memory only to pages that are written.
-            self._rows = np.empty((expected or _FIRST_ROWS, *shape), np.uint8)
+            self._rows = np.empty((expected or self._most(_FIRST_ROWS), *shape), np.uint8)
 
     def __len__(self) -> int:
         """How many pictures there are."""
@@ -91,13 +91,18 @@ class PictureStore:
         return taken
 
     def _grow(self) -> None:
-        rows = max(_FIRST_ROWS, 2 * len(self._rows))
-        if rows * self._bytes > self._bound:
+        # The last growth stops at the bound, so that a set of unknown size may fill it.
+        rows = self._most(max(_FIRST_ROWS, 2 * len(self._rows)))
+        if rows <= self._count:
             self._spill()
             return
         wider = np.empty((rows, *self._shape), np.uint8)
         wider[: self._count] = self._rows[: self._count]
         self._rows = wider
+
+    def _most(self, rows: int) -> int:
+        """So many rows, or as many as the bound allows."""
+        return min(rows, self._bound // self._bytes)
 
     def _spill(self) -> None:
         try:
