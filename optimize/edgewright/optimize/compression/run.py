@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from edgewright.optimize.sources.module import from_module
 from edgewright.optimize.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgewright.optimize.compression.learning import Learning
     from edgewright.optimize.compression.steps import Compression, Step, Terms
@@ -126,7 +127,7 @@ class _Run:
         done: list[Stepped] = []
         source, before = _module_of(self._original), prepared
         for step in self._compression.steps:
-            with self._progress.stage(f"step {step.label}"):
+            with self._progress.stage(f"step {step.label}"), _threads(step.train.threads):
                 made = self._stepped(step, source, before)
             if not done:
                 made = dataclasses.replace(made, notes=(*self._learning.notes, *made.notes))
@@ -225,6 +226,20 @@ class _Run:
         trainings = [{**one.to_json(), "notes": []} for one in trained]
         facts = {"trainings": trainings, "settings": step.train.to_json()}
         return Stepped(step.label, made, prepared, sentence, facts=facts)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """What a step runs beside its training, such as the trials of pruning, takes no more threads than the training."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def scoring(terms: Terms) -> Terms:
