@@ -69,7 +69,7 @@ _SHORT = {
 # A command with one of these says itself what is tried.
 _OWN_SEARCH = ("--effort", "--passes", "recipe.toml")
 # The longest search, and what is much like the demo's own run.
-_PLANNED = ("--effort best", "vtest.avi#1::16", "--recipe distil-int8")
+_PLANNED = ("--effort best", "vtest.avi#1::16", "--recipe distil-int8", "examples/person/smaller.toml")
 _MAKE = {
     "mobilenet.onnx": "load_source('examples.classifier.model:factory', weights=samples / 'mobilenet_v2-b0353104.pth')",
     "person.onnx": "load_source('examples.person.model:factory', weights=samples / 'frozen_inference_graph.pb')",
