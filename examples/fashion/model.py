@@ -26,7 +26,7 @@ from examples.fashion.data import CLASSES, SIDE
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BLOCKS", "RECIPE_KEY", "STEM", "STRIDE", "DepthwiseNet", "factory", "load_weights"]
+__all__ = ["BLOCKS", "RECIPE_KEY", "STEM", "STRIDE", "DepthwiseNet", "build", "factory", "load_weights", "loaded"]
 
 RECIPE_KEY = "recipe"
 """Entry of the weights file that is no weight: the digest of how they were trained, as bytes."""
@@ -88,15 +88,27 @@ def factory(weights: Path | None = None) -> SourceModel:
     if weights is None:
         msg = "the Fashion-MNIST classifier needs --weights FILE; `python -m examples.fashion.train` makes it"
         raise ModelError(msg)
-    module = DepthwiseNet()
+    return build(loaded(DepthwiseNet(), weights), "fashion-depthwise")
+
+
+def loaded(module: nn.Module, weights: Path) -> nn.Module:
+    """A network with the weights of a file.
+
+    Raises:
+        ModelError: They are not this network's.
+    """
     try:
         module.load_state_dict(load_weights(weights), strict=True)
     except RuntimeError as error:
         msg = f"{weights} does not hold the weights of this network: {' '.join(str(error).split())[:300]}"
         raise ModelError(msg) from error
+    return module
+
+
+def build(module: nn.Module, name: str) -> SourceModel:
+    """A network with how it is fed and read: pictures 0..1, logits out."""
     options = ClassifierOptions(
         resize=ResizeMode.STRETCH, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), labels=CLASSES, top_k=len(CLASSES)
     )
-    shape = (1, 3, SIDE, SIDE)
-    spec = classifier_spec(options, name="fashion-depthwise", input_shape=shape, scores="logits")
+    spec = classifier_spec(options, name=name, input_shape=(1, 3, SIDE, SIDE), scores="logits")
     return SourceModel(module.eval(), spec, ("logits",))

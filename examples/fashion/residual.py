@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import torch  # noqa: TID253 - this module is a PyTorch network
 from torch import nn  # noqa: TID253
 
-from edgewright.bundle.manifest import ResizeMode
 from edgewright.optimize.errors import ModelError
-from edgewright.optimize.spec import ClassifierOptions, SourceModel, classifier_spec
-from examples.fashion.data import CLASSES, SIDE
-from examples.fashion.model import load_weights
+from examples.fashion.data import CLASSES
+from examples.fashion.model import build, loaded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ResidualNet", "build", "factory", "student"]
+    from edgewright.optimize.spec import SourceModel
+
+__all__ = ["ResidualNet", "factory", "student"]
 
 WIDTHS = (24, 48, 96)
 """Channels of the three stages of the large network."""
@@ -75,15 +75,6 @@ class ResidualNet(nn.Module):
         return logits
 
 
-def build(module: nn.Module, name: str) -> SourceModel:
-    """A network with how it is fed and read: pictures 0..1, logits out."""
-    options = ClassifierOptions(
-        resize=ResizeMode.STRETCH, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), labels=CLASSES, top_k=len(CLASSES)
-    )
-    spec = classifier_spec(options, name=name, input_shape=(1, 3, SIDE, SIDE), scores="logits")
-    return SourceModel(module.eval(), spec, ("logits",))
-
-
 def factory(weights: Path | None = None) -> SourceModel:
     """The large network, ready to be made smaller.
 
@@ -96,7 +87,7 @@ def factory(weights: Path | None = None) -> SourceModel:
     if weights is None:
         msg = "the residual network needs --weights FILE; `python -m examples.fashion.train_residual` makes it"
         raise ModelError(msg)
-    return build(_loaded(ResidualNet(), weights), "fashion-residual")
+    return build(loaded(ResidualNet(), weights), "fashion-residual")
 
 
 def student(weights: Path | None = None) -> SourceModel:
@@ -110,13 +101,4 @@ def student(weights: Path | None = None) -> SourceModel:
     """
     torch.manual_seed(1)
     module = ResidualNet(STUDENT_WIDTHS)
-    return build(module if weights is None else _loaded(module, weights), "fashion-student")
-
-
-def _loaded(module: nn.Module, weights: Path) -> nn.Module:
-    try:
-        module.load_state_dict(load_weights(weights), strict=True)
-    except RuntimeError as error:
-        msg = f"{weights} does not hold the weights of this network: {' '.join(str(error).split())[:300]}"
-        raise ModelError(msg) from error
-    return module
+    return build(module if weights is None else loaded(module, weights), "fashion-student")

@@ -25,7 +25,8 @@ from edgewright.optimize.training.sets import Distort, TrainingData, open_traini
 from edgewright.optimize.training.sets.pictures import PictureSet
 from edgewright.optimize.training.settings import OptimizerName, TrainSettings
 from edgewright.optimize.training.trainer import Trainer
-from examples.fashion.residual import STUDENT_WIDTHS, WIDTHS, ResidualNet, build
+from examples.fashion.model import build
+from examples.fashion.residual import STUDENT_WIDTHS, WIDTHS, ResidualNet
 
 if TYPE_CHECKING:
     from edgewright.optimize.spec import SourceModel

@@ -133,11 +133,6 @@ class WeightGrid:
         self._span = float(2**bits - 1)
         self._limits = (-128.0, 127.0) if signed else (0.0, 255.0)
 
-    @property
-    def channels_axis(self) -> int | None:
-        """See ``axis`` of the constructor."""
-        return self._axis
-
     def widest(self, weight: torch.Tensor) -> torch.Tensor:
         """Largest size of the weights on each step, shaped so that it broadcasts."""
         axes = tuple(k for k in range(weight.ndim) if k != self._axis)
