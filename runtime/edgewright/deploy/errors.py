@@ -1,9 +1,4 @@
-"""What can go wrong between a workstation and a board.
-
-    EdgewrightError (bundle)
-    └── DeployError            the board, the link or a step is not as it must be
-        └── HostUnreachable    nothing can be said to the board, or no longer
-"""
+"""What can go wrong between a workstation and a board: ``HostUnreachable`` is a ``DeployError``."""
 
 from __future__ import annotations
 
