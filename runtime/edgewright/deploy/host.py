@@ -62,7 +62,12 @@ class Host(Protocol):
         """
 
     def send(
-        self, local: Path, remote: PurePosixPath, *, root: bool = False, on_bytes: Callable[[int, int], None] | None = None
+        self,
+        local: Path,
+        remote: PurePosixPath,
+        *,
+        root: bool = False,
+        on_bytes: Callable[[int, int], None] | None = None,
     ) -> None:
         """Copies a file there: beside its place first, checked by its SHA-256, and renamed when it is whole.
 
