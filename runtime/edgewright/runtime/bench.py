@@ -2,6 +2,7 @@
 
 - Each variant runs in a process of its own: in one process, several models disturb each other's caches and threads.
 - The processes take turns in short blocks (A B, B A, A B, ...): what else the machine does hits both alike.
+- The first frames of a turn do not count: they pay for the caches that the others' turns have filled.
 - The ratio is the median over pairs of neighbouring blocks, with its interval (``bench_ratio``).
 
 A frame is timed from the picture to the decoded answer, through the very ``Session`` of the camera loop. Works on a
@@ -14,7 +15,7 @@ import contextlib
 import math
 import statistics
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -30,12 +31,21 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.backends.choice import NO_WISHES
 from edgewright.runtime.bench_process import BenchError, BenchProcess, Started
 from edgewright.runtime.bench_ratio import MIN_PAIRS, Ratio, ratio_of
+from edgewright.runtime.bench_report import (
+    DEFAULT_SETTINGS,
+    FRAMES_PER_BLOCK,
+    BenchReport,
+    BenchSettings,
+    Conditions,
+    Quantiles,
+    VariantTimes,
+)
 from edgewright.runtime.candidates import candidates_of, read_candidate, without_engine
-from edgewright.runtime.machine import Machine, describe_machine, load_average
+from edgewright.runtime.machine import describe_machine, load_average
 from edgewright.runtime.session import pick_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,114 +70,14 @@ __all__ = [
 ]
 
 STAGES = ("preprocess", "inference", "decode", "total")
-FRAMES_PER_BLOCK = 5
 MOST_RUNS = 1_000_000
 _MOST_PIXELS = 2**25
 _NO_BASELINES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class BenchSettings:
-    """How long and how to time.
-
-    Attributes:
-        threads: Given to the engine.
-        blocks: Turns of each variant; each gives one ratio.
-        frames_per_block: Frames in one turn.
-        warmup: Frames before the first turn, not counted.
-        timeout_s: Longest wait for one turn.
-    """
-
-    threads: int = 1
-    blocks: int = 48
-    frames_per_block: int = FRAMES_PER_BLOCK
-    warmup: int = 10
-    timeout_s: float = 120.0
-
-
-@dataclass(frozen=True)
-class Quantiles:
-    """Median, 95th and 99th percentile, milliseconds."""
-
-    p50: float
-    p95: float
-    p99: float
-
-
-@dataclass(frozen=True)
-class VariantTimes:
-    """What one variant took.
-
-    Attributes:
-        variant: Its name.
-        stages: ``preprocess``, ``inference``, ``decode`` and ``total``.
-        processor_ms: Median processor time of a frame; less than the total when the machine was busy.
-        frames: Frames timed.
-        peak_memory_bytes: Most resident memory of its process; None where the system does not tell.
-        first_result_ms: From opening the bundle to the first decoded answer.
-        totals_ms: Every timed frame's total, in order.
-        engine: Engine and version it ran on.
-    """
-
-    variant: str
-    stages: Mapping[str, Quantiles]
-    processor_ms: float
-    frames: int
-    peak_memory_bytes: int | None
-    first_result_ms: float
-    totals_ms: tuple[float, ...] = field(repr=False)
-    engine: str = "unknown engine"
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What else determines a timing.
-
-    Attributes:
-        machine: The processor.
-        threads: Given to the engine.
-        load_before: Load average before, None where the system does not tell.
-        load_after: Load average after; includes the timing itself.
-        engine: Engines and versions, each once.
-        frame_size: (width, height) of the first frame.
-        pictures: How many different frames went round.
-        pinned: Numbers of the processors that every timing process kept to, empty where the system cannot pin.
-    """
-
-    machine: Machine
-    threads: int
-    load_before: float | None
-    load_after: float | None
-    engine: str
-    frame_size: tuple[int, int]
-    pictures: int
-    pinned: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class BenchReport:
-    """All of it.
-
-    Attributes:
-        variants: What each took.
-        ratios: Of each against the baseline; before it, where that is another, against the float one of its own format.
-        conditions: What else determines them.
-        left_out: What could not be timed here, and why.
-    """
-
-    variants: tuple[VariantTimes, ...]
-    ratios: tuple[Ratio, ...]
-    conditions: Conditions
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    def ratio(self, variant: str) -> Ratio | None:
-        """The ratio of ``variant`` against its nearest baseline, None for the baseline itself."""
-        return next((ratio for ratio in self.ratios if ratio.variant == variant), None)
-
-
 def bench_bundle(
     path: Path,
-    settings: BenchSettings = BenchSettings(),
+    settings: BenchSettings = DEFAULT_SETTINGS,
     *,
     on_block: Callable[[int, int], None] | None = None,
     options: EngineOptions = NO_WISHES,
@@ -268,7 +178,7 @@ def time_variants(
     bundle: Path,
     names: Sequence[str],
     frames: Sequence[NDArray[np.uint8]],
-    settings: BenchSettings = BenchSettings(),
+    settings: BenchSettings = DEFAULT_SETTINGS,
     *,
     baseline: str | None = None,
     own: Mapping[str, str] = _NO_BASELINES,
@@ -315,9 +225,8 @@ def time_variants(
     names = list(blocks)
     times = tuple(_variant_times(name, turns) for name in names)
     reference = baseline if baseline in blocks else names[0]
-    medians = {name: [statistics.median(block["total"]) for block in blocks[name]] for name in names}
     pairs = {(base, name): None for name in names for base in (own.get(name, reference), reference)}
-    ratios = tuple(ratio_of(base, name, medians) for base, name in pairs if base != name and base in blocks)
+    pairs = {(base, name): None for base, name in pairs if base != name and base in blocks}
     height, width = frames[0].shape[:2]
     conditions = Conditions(
         machine=describe_machine(),
@@ -329,14 +238,25 @@ def time_variants(
         pictures=len(frames),
         pinned=turns.started[names[0]].pinned,
     )
-    return BenchReport(times, ratios, conditions, turns.refused)
+    ratios, alone = (_ratios(pairs, blocks, stage) for stage in ("total", "inference"))
+    return BenchReport(times, ratios, conditions, alone, turns.refused)
+
+
+def _ratios(
+    pairs: Iterable[tuple[str, str]], blocks: Mapping[str, Sequence[Mapping[str, Sequence[float]]]], stage: str
+) -> tuple[Ratio, ...]:
+    medians = {name: [statistics.median(block[stage]) for block in turns] for name, turns in blocks.items()}
+    return tuple(ratio_of(base, name, medians) for base, name in pairs)
 
 
 def _check(settings: BenchSettings, frames: Sequence[NDArray[np.uint8]]) -> None:
     if not frames:
         msg = "timing needs at least one picture"
         raise BenchError(msg)
-    if min(settings.threads, settings.blocks, settings.frames_per_block) < 1 or settings.warmup < 0:
+    if (
+        min(settings.threads, settings.blocks, settings.frames_per_block) < 1
+        or min(settings.warmup, settings.settle) < 0
+    ):
         msg = f"timing needs at least one thread, one block and one frame a block; got {settings}"
         raise BenchError(msg)
 
@@ -377,7 +297,8 @@ def _take_turns(
         for turn in range(settings.blocks):
             # A B, then B A: a machine that slowly warms up or cools down favours neither.
             for name in names if turn % 2 == 0 else reversed(names):
-                blocks[name].append(processes[name].run(settings.frames_per_block))
+                block = processes[name].run(settings.settle + settings.frames_per_block)
+                blocks[name].append({stage: times[settings.settle :] for stage, times in block.items()})
             if on_block is not None:
                 on_block(turn + 1, settings.blocks)
         peaks = {name: process.finish() for name, process in processes.items()}

@@ -96,16 +96,33 @@ class FakeProcess:
 
     def run(self, frames: int) -> dict[str, list[float]]:
         FakeProcess.turns.append(f"{self._variant} {frames}")
-        return {stage: [1.0] * frames for stage in ("preprocess", "inference", "decode", "total", "processor")}
+        cold, warm = [9.0, 5.0][:frames], [1.0] * (frames - 2)
+        return {stage: [*cold, *warm] for stage in ("preprocess", "inference", "decode", "total", "processor")}
 
 
 def test_neither_variant_is_always_first(two_variants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "BenchProcess", FakeProcess)
     monkeypatch.setattr(FakeProcess, "turns", [])
     time_variants(two_variants, [NAME, "twin"], [picture()], replace(QUICK, warmup=3))
-    first, second = f"{NAME} 5", "twin 5"
+    first, second = f"{NAME} 7", "twin 7"
     warm = [f"{NAME} 3", "twin 3"]
     assert FakeProcess.turns == [*warm, first, second, second, first, first, second, second, first]
+
+
+def test_the_first_frames_of_a_turn_do_not_count(two_variants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "BenchProcess", FakeProcess)
+    report = time_variants(two_variants, [NAME, "twin"], [picture()], QUICK)
+    assert [set(row.totals_ms) for row in report.variants] == [{1.0}, {1.0}]
+    assert [row.frames for row in report.variants] == [20, 20]
+    counted = time_variants(two_variants, [NAME, "twin"], [picture()], replace(QUICK, settle=0))
+    assert max(counted.variants[0].totals_ms) == 9.0
+
+
+def test_the_model_alone_has_a_ratio_of_its_own(two_variants: Path) -> None:
+    report = time_variants(two_variants, [NAME, "twin"], [picture()], QUICK)
+    (whole,), (alone,) = report.ratios, report.inference_ratios
+    assert (alone.baseline, alone.variant, alone.pairs) == (whole.baseline, whole.variant, whole.pairs)
+    assert alone.value != whole.value
 
 
 def test_a_slower_variant_is_found_slower(tmp_path: Path) -> None:

@@ -200,9 +200,12 @@ def _speed(bench: BenchReport, precisions: Mapping[str, str]) -> dict[str, Any]:
         }
         for times in bench.variants
     ]
-    ratios = [{**asdict(ratio), "resolved": ratio.resolved} for ratio in bench.ratios]
+    ratios, alone = (
+        [{**asdict(ratio), "resolved": ratio.resolved} for ratio in rows]
+        for rows in (bench.ratios, bench.inference_ratios)
+    )
     conditions = {**asdict(bench.conditions), "machine": {**asdict(bench.conditions.machine)}}
-    return {"variants": variants, "ratios": ratios, "conditions": _plain(conditions)}
+    return {"variants": variants, "ratios": ratios, "inference_ratios": alone, "conditions": _plain(conditions)}
 
 
 def _plain(value: Any) -> Any:

@@ -54,6 +54,8 @@ def _in_short(further: Mapping[str, Any]) -> str:
     change = f"{format_bytes(size['float_bytes'])} to {format_bytes(size['judged_bytes'])}"
     speed = [f"{row['value']:.2f}x [{ratio_spread(row)}]" for row in further["speed"]["ratios"] if row["resolved"]]
     kept = [f"{100 * rows[0]['value']:.1f} % of float's answers kept"] if rows else []
+    alone = [row for row in further["speed"].get("inference_ratios", ()) if row["resolved"]]
+    speed += [f"the model alone {row['value']:.2f}x [{ratio_spread(row)}]" for row in alone if speed]
     return ", ".join([change, *(speed or ["speed not resolved"]), *kept])
 
 
@@ -66,6 +68,7 @@ def ratio_spread(ratio: Mapping[str, Any]) -> str:
 
 def _speed_lines(speed: Mapping[str, Any], where: str | None) -> Iterator[str]:
     times = " to ".join(f"{row['stages']['total']['p50']:.1f}" for row in speed["variants"])
+    alone = {row["variant"]: row for row in speed.get("inference_ratios", ()) if row["resolved"]}
     for ratio in speed["ratios"]:
         threads = speed["conditions"]["threads"]
         whose = "" if where is None else f" of {where}"
@@ -74,6 +77,9 @@ def _speed_lines(speed: Mapping[str, Any], where: str | None) -> Iterator[str]:
             f"{ratio['value']:.2f}x [{ratio_spread(ratio)}]" if ratio["resolved"] else f"not resolved: {_doubt(ratio)}"
         )
         yield f"  speed      p50 {times} ms, {told} on {threads} thread(s){whose}"
+        if ratio["resolved"] and ratio["variant"] in alone:
+            row = alone[ratio["variant"]]
+            yield f"  {'':<11}the model alone {row['value']:.2f}x [{ratio_spread(row)}]"
 
 
 def _doubt(ratio: Mapping[str, Any]) -> str:
