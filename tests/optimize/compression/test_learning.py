@@ -18,6 +18,7 @@ from edgewright.optimize.compression.steps import (
     ModelReference,
     Terms,
 )
+from edgewright.optimize.contract import Contract
 from edgewright.optimize.errors import DataError, SpecError
 from edgewright.optimize.progress import SilentProgress
 from edgewright.optimize.sources.float_model import FloatModel
@@ -115,3 +116,23 @@ def test_the_same_training_is_known_again(training: PictureSet, network: SourceM
         )
         resumed.append(done.resumed_from)
     assert resumed == [0, 4]
+
+
+def test_training_ends_when_the_contract_asks_for_nothing_more(
+    training: PictureSet, pictures: Path, network: SourceModel
+) -> None:
+    held = np.resize(np.arange(len(training)), 20 * 240)  # of so many, 240 are held out
+    many = training.part(held)
+    whole = Learning(network, many).metric(network)(network.module)
+    labelled = Learning(network, many, contract=Contract(max_drop=1.0))
+    assert labelled.enough(whole)
+    assert not labelled.enough(whole - 0.01)
+    assert not Learning(network, many, contract=Contract(min_agreement=90.0)).enough(1.0)
+    assert not Learning(network, training, contract=Contract(max_drop=1.0)).enough(1.0)  # only 20 are held out
+
+    plain = open_training_set(TrainingData(str(pictures / "test")), network.spec)
+    unlabelled = plain.part(np.resize(np.arange(len(plain)), 20 * 240))
+    promised = Learning(network, unlabelled, contract=Contract(min_agreement=90.0))
+    assert promised.enough(0.96)
+    assert not promised.enough(0.91)  # of 240 pictures, that may be less than 90 %
+    assert not Learning(network, unlabelled).enough(1.0)

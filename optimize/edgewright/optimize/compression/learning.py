@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.bundle.manifest import SsdDecode
+from edgewright.optimize.contract import Contract
 from edgewright.optimize.distillation import DistilSettings, Teacher, distilled
 from edgewright.optimize.errors import DataError
+from edgewright.optimize.evaluate.intervals import wilson
 from edgewright.optimize.sources.factory import call_factory
 from edgewright.optimize.training.losses import Supervised, boxes_metric, top1_metric
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Learning", "hold_out"]
 
+NO_PROMISES = Contract()
 _HELD_SHARE = 0.05
 _MOST_HELD = 1000
 _LEAST_HELD = 8
@@ -75,7 +78,7 @@ class Learning:
         *,
         teacher: ModelReference | None = None,
         images: Sequence[NDArray[np.uint8]] = (),
-        max_drop: float | None = None,
+        contract: Contract = NO_PROMISES,
         notes: Sequence[str] = (),
     ) -> None:
         """Holds pictures out; the teacher is made when it is first asked.
@@ -85,10 +88,10 @@ class Learning:
             pictures: All training pictures.
             teacher: The network to learn from.
             images: A few real frames, to compare exported files on.
-            max_drop: Points that the contract allows to be lost; training ends when nothing is lost any more.
+            contract: What of it speaks of accuracy or agreement ends trainings early; see ``enough``.
             notes: What a reader of the report should know of the pictures.
         """
-        self._original, self._reference, self._max_drop = original, teacher, max_drop
+        self._original, self._reference, self._contract = original, teacher, contract
         self.pictures, self.held = hold_out(pictures)
         self.images, self.notes = images, tuple(notes)
 
@@ -143,16 +146,23 @@ class Learning:
         return self.metric(self._original)(self._original.module)
 
     def enough(self, value: float) -> bool:
-        """Whether nothing is lost of what the contract speaks of, so that training may end.
+        """Whether the contract asks for nothing more that the pictures held out could tell of, so that training may end.
+
+        With labels: the contract limits what is lost, and the network is at least as good as the original one. Without
+        labels, of a classifier: a share of answers is promised, and the share is above it beyond doubt (Wilson 1927).
 
         Args:
-            value: The held-out metric of the network in training.
+            value: The held-out metric of the network in training, see ``metric``.
 
         Returns:
-            Whether the contract limits what is lost, enough labelled pictures are held out to tell, and the metric is
-            at least that of the original network.
+            False, too, where fewer than 200 pictures are held out that tell.
         """
-        return self._max_drop is not None and self.held.labelled >= _LEAST_COMPARED and value >= self._whole
+        limit, labelled, count = self._contract, self.held.labelled, len(self.held)
+        if labelled:
+            return limit.max_drop is not None and labelled >= _LEAST_COMPARED and value >= self._whole
+        if limit.min_agreement is None or count < _LEAST_COMPARED or isinstance(self._original.spec.decode, SsdDecode):
+            return False
+        return 100.0 * wilson(round(value * count), count)[0] >= limit.min_agreement
 
     def batches(self) -> Iterator[Batch]:
         """A few training pictures as they are, for importances."""
@@ -165,7 +175,8 @@ class Learning:
 
     def describe(self) -> dict[str, Any]:
         """JSON values that determine what is chosen and when training ends, for the key of a checkpoint."""
-        return {"held_out": self.held.digest, "max_drop": self._max_drop}
+        promised = {"max_drop": self._contract.max_drop, "min_agreement": self._contract.min_agreement}
+        return {"held_out": self.held.digest, **promised}
 
 
 def agreement_metric(

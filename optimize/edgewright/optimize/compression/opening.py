@@ -76,6 +76,6 @@ def open_learning(
         pictures,
         teacher=compression.teacher,
         images=images,
-        max_drop=request.contract.max_drop,
+        contract=request.contract,
         notes=beside,
     )
