@@ -15,6 +15,7 @@ def test_every_profile_loads_and_says_how_it_knows(name: str) -> None:
     assert profile.description
     assert profile.architecture is not None
     assert all(known.origin in Origin for known in profile.known().values())
+    assert all(known.source for known in profile.known().values())
 
 
 def test_a_profile_takes_over_what_it_does_not_say() -> None:

@@ -152,7 +152,9 @@ def emulated_boards(first: str | None) -> list[str]:
     Args:
         first: The board a model is for, None for this machine.
     """
-    return [name for name in list_profiles() if name == first or load_profile(name).saturates]
+    names = [name for name in list_profiles() if name == first or load_profile(name).saturates]
+    # A profile of the user's own is named by its path.
+    return names if first is None or first in names else [first, *names]
 
 
 def _feeds(bench: Workbench) -> FeedSource:

@@ -28,7 +28,9 @@ def threads_argument(text: str) -> int:
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what the owner of a machine says of its engines."""
     group = parser.add_argument_group("engines")
-    group.add_argument("--profile", metavar="NAME", help="the board; its backends are preferred in its order")
+    group.add_argument(
+        "--profile", metavar="NAME", help="the board, by name or as a .toml; its backends are preferred in its order"
+    )
     group.add_argument("--delegate", type=Path, metavar="LIBRARY", help="accelerator library for TFLite variants")
     group.add_argument(
         "--delegate-option", action="append", metavar="KEY=VALUE", help="told to that library; may be given often"

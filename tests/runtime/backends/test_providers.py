@@ -75,6 +75,17 @@ def test_tensorrt_gets_its_cache_and_flags() -> None:
     assert "trt_engine_cache_path" not in provider_rows(Provider(TENSORRT, int8=True))[0][1]
 
 
+def test_a_profile_s_options_reach_its_providers_and_never_choose_the_arithmetic() -> None:
+    jetson = engine_options(load_profile("jetson-orin-nano"))
+    rows = dict(provider_rows(Provider(TENSORRT, options=jetson.providers)))
+    assert rows["TensorrtExecutionProvider"]["trt_max_workspace_size"] == str(1 << 30)
+    assert rows["TensorrtExecutionProvider"]["trt_fp16_enable"] == "False"
+    assert rows["CUDAExecutionProvider"] == {"cudnn_conv_algo_search": "HEURISTIC"}
+    overruled = Provider(TENSORRT, fp16=True, options={TENSORRT: {"trt_fp16_enable": "False"}})
+    assert provider_rows(overruled)[0][1]["trt_fp16_enable"] == "True"
+    assert provider_rows(Provider(options=jetson.providers)) == [("CPUExecutionProvider", {})]
+
+
 def test_a_preferred_backend_is_taken_where_it_is_there() -> None:
     jetson = engine_options(load_profile("jetson-orin-nano"))
     assert jetson.backends[0] is TENSORRT
@@ -118,7 +129,9 @@ def test_a_delegate_nobody_named() -> None:
 
 
 def test_wishes_survive_the_way_to_another_process() -> None:
-    wishes = EngineOptions((TENSORRT, CPU), Delegate(Path("/d.so"), {"device": "usb:0"}), Path("/cache"), xnnpack=False)
+    told = {CUDA: {"gpu_mem_limit": "1024"}}
+    delegate = Delegate(Path("/d.so"), {"device": "usb:0"})
+    wishes = EngineOptions((TENSORRT, CPU), delegate, Path("/cache"), xnnpack=False, providers=told)
     assert options_from_json(options_as_json(wishes)) == wishes
     assert options_from_json(options_as_json(EngineOptions())) == EngineOptions()
 

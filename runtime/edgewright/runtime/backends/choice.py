@@ -111,12 +111,15 @@ class EngineOptions:
         cache: Folder where TensorRT keeps compiled engines, which take minutes to make; None keeps none.
         xnnpack: False makes LiteRT compute with its own kernels, as a package without XNNPACK does. Their integers differ
             from XNNPACK's by some steps at the end of a deep network.
+        providers: Options of ONNX Runtime's execution providers, by backend. What a file's precision demands and where
+            engines are kept is not among them: the runtime sets that itself.
     """
 
     backends: tuple[BackendName, ...] = ()
     delegate: Delegate | None = None
     cache: Path | None = None
     xnnpack: bool = True
+    providers: Mapping[BackendName, Mapping[str, str]] = field(default_factory=dict)
 
 
 NO_WISHES = EngineOptions()
@@ -132,7 +135,7 @@ def engine_options(
     """What the owner says, put together.
 
     Args:
-        profile: The board; its backends are preferred in its order.
+        profile: The board; its backends are preferred in its order, and get the options it has for them.
         delegate: Library for ``litert-delegate``.
         told: Options of that library, each ``key=value``.
         cache: Folder for compiled engines.
@@ -152,6 +155,7 @@ def engine_options(
         () if profile is None else backends_of_profile(profile),
         None if delegate is None else Delegate(delegate, options),
         cache,
+        providers={} if profile is None else _provider_options(profile),
     )
 
 
@@ -171,6 +175,7 @@ def options_as_json(options: EngineOptions) -> str:
             "delegate": None if delegate is None else [str(delegate.library.absolute()), dict(delegate.options)],
             "cache": None if options.cache is None else str(options.cache.absolute()),
             "xnnpack": options.xnnpack,
+            "providers": {name.value: dict(rows) for name, rows in options.providers.items()},
         }
     )
 
@@ -184,6 +189,7 @@ def options_from_json(text: str) -> EngineOptions:
         None if delegate is None else Delegate(Path(delegate[0]), delegate[1]),
         None if told["cache"] is None else Path(told["cache"]),
         told["xnnpack"],
+        {BackendName(name): rows for name, rows in told["providers"].items()},
     )
 
 
@@ -207,6 +213,14 @@ def backends_of_profile(profile: DeviceProfile) -> tuple[BackendName, ...]:
         BackendError: The profile names one that this version does not know.
     """
     return () if profile.backends is None else tuple(read_backend_name(name) for name in profile.backends.value)
+
+
+def _provider_options(profile: DeviceProfile) -> dict[BackendName, dict[str, str]]:
+    return {
+        read_backend_name(backend): {name: str(known.value) for name, known in provider.options.items()}
+        for backend, provider in profile.providers.items()
+        if provider.options
+    }
 
 
 def backends_for(form: Format, options: EngineOptions = NO_WISHES) -> tuple[BackendName, ...]:

@@ -7,7 +7,7 @@ falls back to the processor without a word when a provider cannot start; here th
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,12 +54,14 @@ class Provider:
         cache: Folder for engines that TensorRT compiles; None compiles again at every start.
         fp16: Whether TensorRT may compute in half precision.
         int8: Whether TensorRT may compute in 8-bit integers; QDQ files need it.
+        options: Further options of the providers, by backend.
     """
 
     name: BackendName = BackendName.ONNXRUNTIME_CPU
     cache: Path | None = None
     fp16: bool = False
     int8: bool = False
+    options: Mapping[BackendName, Mapping[str, str]] = field(default_factory=dict)
 
 
 class OnnxBackend:
@@ -155,13 +157,15 @@ def provider_rows(provider: Provider) -> list[tuple[str, dict[str, str]]]:
     What the asked one cannot run goes to the next: from TensorRT to CUDA, from both to the processor.
     """
     cpu: tuple[str, dict[str, str]] = (PROVIDERS[BackendName.ONNXRUNTIME_CPU], {})
-    cuda: tuple[str, dict[str, str]] = (PROVIDERS[BackendName.ONNXRUNTIME_CUDA], {})
+    told = provider.options
+    cuda = (PROVIDERS[BackendName.ONNXRUNTIME_CUDA], dict(told.get(BackendName.ONNXRUNTIME_CUDA, {})))
     if provider.name is BackendName.ONNXRUNTIME_CPU:
         return [cpu]
     if provider.name is BackendName.ONNXRUNTIME_CUDA:
         return [cuda, cpu]
     flags = {"trt_fp16_enable": provider.fp16, "trt_int8_enable": provider.int8}
-    options = {key: str(value) for key, value in flags.items()}
+    options = dict(told.get(BackendName.ONNXRUNTIME_TENSORRT, {}))
+    options |= {key: str(value) for key, value in flags.items()}
     if provider.cache is not None:
         options |= {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(provider.cache)}
     return [(PROVIDERS[BackendName.ONNXRUNTIME_TENSORRT], options), cuda, cpu]

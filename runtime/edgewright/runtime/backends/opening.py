@@ -52,7 +52,8 @@ def open_backend(
         msg = f"backend {chosen.value!r} does not run {form.value} variants; those run on {fitting}"
         raise BackendError(msg)
     if form is Format.ONNX:
-        provider = Provider(chosen, options.cache, precision is Precision.FLOAT16, precision is Precision.INT8)
+        half, whole = precision is Precision.FLOAT16, precision is Precision.INT8
+        provider = Provider(chosen, options.cache, half, whole, options.providers)
         return OnnxBackend(model, threads=threads, engine=engine, provider=provider)
     if not options.xnnpack:
         engine = {**(engine or {}), DEFAULT_DELEGATE: False}
