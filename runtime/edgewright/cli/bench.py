@@ -1,9 +1,8 @@
-"""`edgewright bench`: times every variant of a bundle on this machine."""
+"""`edgewright bench`: times every variant of a bundle, on this machine or on a board."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from edgewright.cli.arguments import add_engine_arguments, threads_argument
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from edgewright.runtime.backends.choice import EngineOptions
     from edgewright.runtime.bench import BenchReport, BenchSettings
@@ -25,12 +24,15 @@ examples:
   edgewright bench person.edge
   edgewright bench person.edge --threads 2 --runs 500 --json
   edgewright bench person.edge --pick          # 'edgewright run person.edge' then takes the fastest
+  edgewright bench person.edge --runs 80 -o here.json    # with the machine's conditions, for 'edgewright report'
+
+On a board that 'edgewright deploy' set up, ten minutes long, its own answers judged here:
+  $ edgewright bench person.edge --remote pi@gate-1.local --soak 600 --labels labels.json --images clip.avi -o pi.json
 
 Each variant runs in a process of its own and they take turns; a bundle made with --keep-float gives the ratio, too.
 --pick times every variant on every backend that this machine has, leaves out what does not give the golden answers
 here, and keeps the winner for this machine, bundle, engines and number of threads. A tie keeps the bundle's order.
 """
-_STAGES = ("preprocess", "inference", "decode", "total")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,27 +42,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=threads_argument, default=1, metavar="N", help="threads of the engine (default 1)"
     )
     parser.add_argument("--runs", type=int, default=240, metavar="N", help="timed frames a variant (default 240)")
+    parser.add_argument("--only", action="append", metavar="VARIANT", help="time only this one; may be given often")
     parser.add_argument("--pick", action="store_true", help="time every backend and keep the winner for 'run'")
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    result = parser.add_argument_group("result", "a file with the times, the machine and what they were taken under")
+    result.add_argument("-o", "--output", type=Path, metavar="RESULT.json", help="write it")
+    result.add_argument("--soak", type=float, metavar="S", help="then run the fastest for S seconds: what heat does")
+    result.add_argument("--board", metavar="NAME", help="what to call the machine (default: what it calls itself)")
+    result.add_argument("--sign", type=Path, metavar="KEY", help="sign it with this OpenSSH key, beside it as .sig")
+    result.add_argument("--signers", type=Path, metavar="FILE", help="whose signature counts, for --into")
+    result.add_argument("--into", type=Path, metavar="BUNDLE", help="write the figures into this bundle, too")
+    remote = parser.add_argument_group("board", "time it on a board over SSH, by the edgewright that is there")
+    remote.add_argument("--remote", metavar="USER@HOST", help="the board")
+    remote.add_argument("--port", type=int, metavar="N", help="of its SSH server")
+    remote.add_argument("--identity", type=Path, metavar="KEY", help="private key for it")
+    remote.add_argument("--ssh-option", action="append", metavar="KEY=VALUE", help="as ssh -o; may be given often")
+    remote.add_argument(
+        "--command", metavar="WORDS", help="its edgewright (default: where 'edgewright deploy' puts it)"
+    )
+    remote.add_argument("--labels", type=Path, metavar="FILE", help="judge its own answers to --images by these labels")
+    remote.add_argument("--images", metavar="SRC", help="pictures for that; without --labels agreement is measured")
+    remote.add_argument("--metric", choices=("ap50", "ap"), default="ap50", help="of a detector (default ap50)")
+    asked = parser.add_argument_group("asked by a workstation", "what --remote runs on the board")
+    asked.add_argument("--over", type=Path, metavar="PICTURES", help="answer these pictures instead of timing")
+    asked.add_argument("--answers", type=Path, metavar="FILE", help="where the answers go")
 
 
 def run(args: argparse.Namespace) -> int:
     """Times the bundle and prints what was found."""
-    from edgewright.device_profiles.profile import load_profile
-    from edgewright.runtime.backends.choice import engine_cache_folder, engine_options
+    from edgewright.cli.bench_lines import bench_lines, show_progress
     from edgewright.runtime.bench import bench_bundle, settings_for
 
     settings = settings_for(args.runs, args.threads)
-    on_block = None if args.json else _show_progress
-    profile = None if args.profile is None else load_profile(args.profile)
-    cache = args.engine_cache or engine_cache_folder()
-    options = engine_options(profile, args.delegate, args.delegate_option or (), cache)
+    if args.remote is not None:
+        from edgewright.cli.bench_remote import run_remote
+
+        return run_remote(args)
+    options = _engine_options(args)
+    if args.over is not None or args.answers is not None:
+        from edgewright.cli.bench_result import run_answers
+
+        return run_answers(args, options)
+    if _wants_result(args):
+        from edgewright.cli.bench_result import run_result
+
+        return run_result(args, settings, options)
+    on_block = None if args.json else show_progress()
     if args.pick:
         return _pick(args, settings, options, on_block)
     report = bench_bundle(args.bundle, settings, on_block=on_block, options=options)
-    print(json.dumps(_as_json(report)) if args.json else "\n".join(_lines(report)))
+    print(json.dumps(_as_json(report)) if args.json else "\n".join(bench_lines(report)))
     return ExitCode.OK
+
+
+def _wants_result(args: argparse.Namespace) -> bool:
+    asked = (
+        args.output,
+        args.soak,
+        args.board,
+        args.sign,
+        args.signers,
+        args.into,
+        args.labels,
+        args.images,
+        args.only,
+    )
+    return any(value is not None for value in asked)
+
+
+def _engine_options(args: argparse.Namespace) -> EngineOptions:
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.runtime.backends.choice import engine_cache_folder, engine_options
+
+    profile = None if args.profile is None else load_profile(args.profile)
+    cache = args.engine_cache or engine_cache_folder()
+    return engine_options(profile, args.delegate, args.delegate_option or (), cache)
 
 
 def _pick(
@@ -69,6 +126,7 @@ def _pick(
     options: EngineOptions,
     on_block: Callable[[int, int], None] | None,
 ) -> int:
+    from edgewright.cli.bench_lines import bench_lines
     from edgewright.runtime.pick import pick_fastest
     from edgewright.runtime.picks import picks_path, read_picks, store_pick
 
@@ -80,7 +138,7 @@ def _pick(
         told = {"pick": asdict(found.pick), "excluded": dict(found.excluded), "picks": str(path)}
         print(json.dumps({**_as_json(found.bench), **told}))
         return ExitCode.OK
-    print("\n".join(_lines(found.bench)))
+    print("\n".join(bench_lines(found.bench)))
     for name, reason in found.excluded.items():
         if name not in found.bench.left_out:
             print(f"{name} cannot be picked: {reason}")
@@ -93,45 +151,3 @@ def _pick(
 def _as_json(report: BenchReport) -> dict[str, object]:
     ratios = [{**asdict(ratio), "resolved": ratio.resolved} for ratio in report.ratios]
     return {**asdict(report), "ratios": ratios}
-
-
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\rtiming: turn {done} of {total}" + ("\n" if done == total else ""))
-        sys.stderr.flush()
-    elif done == 1:
-        sys.stderr.write(f"timing in {total} turns ...\n")
-
-
-def _lines(report: BenchReport) -> Iterator[str]:
-    from edgewright.runtime.bench import FRAMES_PER_BLOCK, MIN_PAIRS
-
-    where = report.conditions
-    width, height = where.frame_size
-    load = "unknown" if where.load_before is None else f"{where.load_before:.2f}"
-    yield f"{where.machine}"
-    pinned = f" pinned to {', '.join(map(str, where.pinned))}" if where.pinned else ""
-    setting = f"{where.threads} thread(s){pinned}, load {load} before, {where.pictures} pictures {width}x{height}"
-    yield f"{where.engine}, {setting}"
-    for times in report.variants:
-        memory = "" if times.peak_memory_bytes is None else f", peak memory {times.peak_memory_bytes / 1e6:.0f} MB"
-        first = f", first answer after {times.first_result_ms:.0f} ms"
-        yield f"{times.variant} on {times.engine}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{first}{memory}"
-        yield f"  {'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}"
-        for stage in _STAGES:
-            row = times.stages[stage]
-            yield f"  {stage:<12}{row.p50:>9.2f}{row.p95:>9.2f}{row.p99:>9.2f}"
-    for name, reason in report.left_out.items():
-        yield f"{name} was not timed: {reason}"
-    for ratio in report.ratios:
-        if ratio.pairs < MIN_PAIRS:
-            yield (
-                f"{ratio.variant} against {ratio.baseline}: {ratio.value:.2f} over {ratio.pairs} pairs of turns, too few "
-                f"to know the spread; --runs {MIN_PAIRS * FRAMES_PER_BLOCK} or more"
-            )
-            continue
-        spread = f"[{ratio.low:.2f} to {ratio.high:.2f}] over {ratio.pairs} pairs of turns"
-        if ratio.resolved:
-            yield f"{ratio.variant} is {ratio.value:.2f} times as fast as {ratio.baseline} {spread}"
-        else:
-            yield f"{ratio.variant} against {ratio.baseline}: not resolved, noise is larger than the effect {spread}"

@@ -34,7 +34,10 @@ VERBS: Mapping[str, str] = {
     "run": "watch a camera or a file with a bundle",
     "ingest": "receive events from devices into a database",
     "profiles": "the boards edgewright knows",
-    "doctor": "what this machine, these packages and their versions can really do",
+    "deploy": "install runtime, service and bundle on a board over SSH, proven there",
+    "install": "the same on the board itself",
+    "wheelhouse": "collect every wheel a board needs, for boards without a network",
+    "doctor": "what this machine, a board, its cameras and its broker can really do",
 }
 
 _DESCRIPTION = "Takes a vision model from a workstation to a camera on a small board, and keeps it honest there."

@@ -78,14 +78,15 @@ def run(args: argparse.Namespace) -> int:
     from edgewright.device.app import run_camera
     from edgewright.device.aside import Aside
     from edgewright.device.config import load_config
-    from edgewright.device.progress import Progress
+    from edgewright.device.progress import PLAIN_EVERY_S, SERVICE_EVERY_S, Progress
 
     config = load_config(args.config, _flags(args))
+    every_s = SERVICE_EVERY_S if os.environ.get("NOTIFY_SOCKET") else PLAIN_EVERY_S
     with _signals() as stopped, Aside(sys.stderr) as aside, _logging_to(aside):
         report = run_camera(
             config,
             stop=lambda: bool(stopped),
-            watch=lambda source: [Progress(source, aside, most=config.source.max_frames)],
+            watch=lambda source: [Progress(source, aside, most=config.source.max_frames, plain_every_s=every_s)],
         )
     print(json.dumps(report.to_json()) if args.json else "\n".join(summary_lines(report)))
     return ExitCode.OK

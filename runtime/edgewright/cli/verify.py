@@ -24,14 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("bundle", type=Path, help="bundle directory or .edge file")
     parser.add_argument("--threads", type=threads_argument, default=1, metavar="N", help="engine threads (default 1)")
+    parser.add_argument("--profile", metavar="NAME", help="the board; its backends are preferred in its order")
+    parser.add_argument(
+        "--engine-cache", type=Path, metavar="DIR", help="compiled engines (default: ~/.cache/edgewright/engines)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Verifies the bundle and prints what was compared."""
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.runtime.backends.choice import engine_cache_folder, engine_options
     from edgewright.runtime.verify import verify_bundle
 
-    report = verify_bundle(args.bundle, args.threads)
+    profile = None if args.profile is None else load_profile(args.profile)
+    options = engine_options(profile, cache=args.engine_cache or engine_cache_folder())
+    report = verify_bundle(args.bundle, args.threads, options)
     print(json.dumps(_as_json(report)) if args.json else "\n".join(_lines(report)))
     if report.ok:
         return ExitCode.OK

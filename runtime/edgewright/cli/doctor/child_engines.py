@@ -1,8 +1,4 @@
-"""What ``edgewright doctor`` finds out in processes of their own: importing a broken package must not end the doctor.
-
-Each probe prints one JSON object, as the last line of its standard output:
-
-    python -m edgewright.cli.doctor_probes onnxruntime
+"""What engines and optimizers can do, found out by importing and running them; see ``child``.
 
 Nothing here knows what a release can do; it is imported, or run, and the answer is what happened.
 """
@@ -11,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib
-import json
 import re
-import sys
 import zlib
 from functools import partial
 from importlib import metadata
@@ -24,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from edgewright.runtime.backends.litert import LiteRtBackend
 
-__all__ = ["PROBES", "main"]
+__all__ = ["litert", "neural_compressor", "onnxruntime", "torch_flow"]
 
 # One MatMulInteger: uint8 (1, 64) times int8 (64, 16) gives int32 (1, 16). As bytes, for devices come without onnx.
 _PRODUCT = base64.b64decode(
@@ -61,13 +55,7 @@ _DISTILLATION_HOMES = ("neural_compressor.compression.distillation", "neural_com
 _SMOOTH_QUANT = re.compile(r"import_module\(\s*[\"']([\w.]*smooth_quant)[\"']")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Runs one probe and prints what it found."""
-    print("\n" + json.dumps(PROBES[argv[0]]()))
-    return 0
-
-
-def _onnxruntime() -> dict[str, Any]:
+def onnxruntime(_request: dict[str, Any]) -> dict[str, Any]:
     """Which execution providers really load, and whether integer products saturate in the engine."""
     import onnxruntime as ort
 
@@ -96,7 +84,7 @@ def _session(ort: Any, provider: str) -> Any:
     return session
 
 
-def _litert() -> dict[str, Any]:
+def litert(_request: dict[str, Any]) -> dict[str, Any]:
     """Which packages with a TFLite interpreter are here, and whether the one that is taken loads and computes."""
     from edgewright.runtime.backends.choice import LITERT_PACKAGES
     from edgewright.runtime.backends.litert import LiteRtBackend
@@ -131,7 +119,7 @@ def _smooth_quant() -> dict[str, str] | None:
     return None
 
 
-def _neural_compressor() -> dict[str, Any]:
+def neural_compressor(_request: dict[str, Any]) -> dict[str, Any]:
     """What the installed neural-compressor has, apart from its torch half."""
     return {
         "version": _version("neural-compressor"),
@@ -142,7 +130,7 @@ def _neural_compressor() -> dict[str, Any]:
     }
 
 
-def _torch_flow() -> dict[str, Any]:
+def torch_flow(_request: dict[str, Any]) -> dict[str, Any]:
     """Whether neural-compressor's torch flow can be imported to its end."""
     names = (
         "neural_compressor.torch.export",
@@ -184,14 +172,3 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return _ABSENT
-
-
-PROBES: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "onnxruntime": _onnxruntime,
-    "litert": _litert,
-    "neural-compressor": _neural_compressor,
-    "torch-flow": _torch_flow,
-}
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
