@@ -20,13 +20,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from edgewright.bundle.arrays import npz_bytes
 from edgewright.bundle.atomic import write_bytes
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.bundle.golden import read_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.backends.choice import NO_WISHES
 from edgewright.runtime.bench_process import BenchError, BenchProcess, Started
@@ -42,6 +40,7 @@ from edgewright.runtime.bench_report import (
 )
 from edgewright.runtime.candidates import candidates_of, read_candidate, without_engine
 from edgewright.runtime.machine import describe_machine, load_average
+from edgewright.runtime.results.frames import golden_frames, timed_size
 from edgewright.runtime.session import pick_variant
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ __all__ = [
 
 STAGES = ("preprocess", "inference", "decode", "total")
 MOST_RUNS = 1_000_000
-_MOST_PIXELS = 2**25
 _NO_BASELINES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -96,16 +94,13 @@ def bench_bundle(
 
     Raises:
         BundleError: The bundle is not right.
-        BenchError: It carries no frames, or a variant cannot be timed.
+        IntegrityError: It carries no golden frames.
+        BenchError: A variant cannot be timed.
         MissingExtraError: There is an engine for none of its variants.
     """
     with open_bundle(path) as bundle:
-        golden = bundle.manifest.golden
-        if golden is None:
-            msg = f"bundle {path} carries no golden frames to time with; make it again with edgewright optimize"
-            raise BenchError(msg)
-        variants = bundle.manifest.variants
-        frames = _as_timed(read_golden(bundle.read(golden.file)).frames, variants)
+        variants, size = bundle.manifest.variants, timed_size(bundle.manifest)
+    frames = golden_frames(path, size)
     missing = without_engine(variants)
     runnable = [variant for variant in variants if variant.name not in missing]
     if not runnable:
@@ -140,17 +135,6 @@ def settings_for(runs: int, threads: int) -> BenchSettings:
         msg = f"--runs cannot be {runs}; give a number from 1 to {MOST_RUNS}, {MIN_PAIRS * FRAMES_PER_BLOCK} or more to compare"
         raise BenchError(msg)
     return BenchSettings(threads=threads, blocks=math.ceil(runs / FRAMES_PER_BLOCK))
-
-
-def _as_timed(frames: Sequence[NDArray[np.uint8]], variants: Sequence[Variant]) -> list[NDArray[np.uint8]]:
-    """Golden frames are stored small; their resizing would be timed as less than a camera's frame takes."""
-    sizes = [latency.extra.get("frame_size") for variant in variants for latency in variant.latency]
-    for size in sizes:
-        if isinstance(size, (list, tuple)) and len(size) == 2 and all(type(side) is int and side > 0 for side in size):
-            width, height = size
-            if width * height <= _MOST_PIXELS:
-                return [np.asarray(cv2.resize(frame, (width, height)), np.uint8) for frame in frames]
-    return list(frames)
 
 
 def baseline_of(variants: Sequence[Variant]) -> str:

@@ -81,7 +81,7 @@ class VerifyReport:
         return bool(self.checks) and all(check.ok for check in self.checks)
 
 
-def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
+def verify_bundle(path: Path, threads: int = 1, options: EngineOptions = NO_WISHES) -> VerifyReport:
     """Checks a bundle's files, then its golden vectors on this machine.
 
     A device has one engine, a bundle may have variants for two: what has no engine here is left out and named.
@@ -89,6 +89,7 @@ def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
     Args:
         path: Bundle directory or ``.edge`` file.
         threads: For the engine.
+        options: What the owner of the machine says of its engines, such as the board's own order of backends.
 
     Returns:
         What was compared.
@@ -106,7 +107,7 @@ def verify_bundle(path: Path, threads: int = 1) -> VerifyReport:
         if manifest.golden is not None:
             golden = read_golden(bundle.read(manifest.golden.file), f"{path}: {manifest.golden.file}")
             for variant in manifest.variants:
-                answer = _checked_or_missing(bundle, variant.name, golden, threads)
+                answer = _checked_or_missing(bundle, variant.name, golden, threads, options)
                 if isinstance(answer, MissingExtraError):
                     missing[variant.name] = answer
                 else:
@@ -153,11 +154,11 @@ def check_variant(
 
 
 def _checked_or_missing(
-    bundle: Bundle, variant: str, golden: GoldenVectors, threads: int
+    bundle: Bundle, variant: str, golden: GoldenVectors, threads: int, options: EngineOptions
 ) -> tuple[tuple[OutputCheck, ...], str] | MissingExtraError:
     _check_whole(bundle, variant, golden)
     try:
-        session = open_session(bundle, variant, threads)
+        session = open_session(bundle, variant, threads, options=options)
     except MissingExtraError as error:
         return error
     return _compared(bundle, variant, golden, session), session.engine

@@ -11,6 +11,7 @@ import pytest
 from bundles import detector_parts, picture, write_classifier, write_detector
 
 from edgewright.bundle.digest import sha256_hex
+from edgewright.bundle.errors import IntegrityError
 from edgewright.bundle.manifest import Latency, Precision
 from edgewright.bundle.writer import write_bundle
 from edgewright.cli.main import main
@@ -218,7 +219,7 @@ def test_a_bundle_is_timed_on_its_golden_frames(tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_frames_cannot_be_timed(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="carries no golden frames"):
+    with pytest.raises(IntegrityError, match="carries no golden frames"):
         bench_bundle(write_classifier(tmp_path / "tiny.edge"), QUICK)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tflite_models import both_formats_parts
 
-from edgewright.bundle.errors import MissingExtraError, OutputError
+from edgewright.bundle.errors import IntegrityError, MissingExtraError, OutputError
 from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
@@ -164,7 +164,7 @@ def test_nothing_that_answers_right(tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_frames_cannot_be_picked_from(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="no golden frames"):
+    with pytest.raises(IntegrityError, match="no golden frames"):
         pick_fastest(write_classifier(tmp_path / "c.edge"), QUICK)
 
 

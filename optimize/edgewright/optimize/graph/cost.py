@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-__all__ = ["GraphCost", "cost_of"]
+__all__ = ["GraphCost", "cost_of", "macs_of"]
 
 _SCALED = {
     # Operators that take scales and zero points, and the inputs where those stand.
@@ -75,7 +75,7 @@ def cost_of(model: bytes) -> GraphCost:
         msg = f"the ONNX file cannot be read: {' '.join(str(error).split())[:300]}"
         raise ModelError(msg) from error
     shapes = _shapes(proto.graph)
-    macs = sum(_macs(node, shapes) for node in proto.graph.node if node.op_type in _WEIGHTED)
+    macs = sum(macs_of(node, shapes) for node in proto.graph.node)
     return GraphCost(_parameters(proto.graph), macs, len(model))
 
 
@@ -117,7 +117,18 @@ def _shapes(graph: onnx.GraphProto) -> Mapping[str, tuple[int, ...]]:
     return {**shapes, **{name: tuple(tensor.dims) for name, tensor in _constants(graph)}}
 
 
-def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+def macs_of(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Multiplications of one node; 0 where it is no convolution and no matrix product.
+
+    Args:
+        node: Any node.
+        shapes: Of its inputs and outputs.
+
+    Raises:
+        ModelError: A shape that counts is not fixed.
+    """
+    if node.op_type not in _WEIGHTED:
+        return 0
     data, weights = (node.input[place] for place in _PLACE.get(node.op_type, (0, 1)))
 
     def shape(name: str) -> tuple[int, ...]:
