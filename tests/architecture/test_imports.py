@@ -73,5 +73,5 @@ def test_importing_starts_no_thread_opens_no_socket_and_sets_no_variable() -> No
 def test_no_init_file_stands_directly_under_the_namespace() -> None:
     assert not list(ROOT.glob("*/edgewright/__init__.py"))
     portions = [p for p in ROOT.glob("*/edgewright/*") if p.is_dir() and p.name != "__pycache__"]
-    assert len(portions) == 8
+    assert len(portions) == 9
     assert all((p / "__init__.py").is_file() and (p / "py.typed").is_file() for p in portions)

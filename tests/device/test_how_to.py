@@ -30,7 +30,7 @@ def test_the_configuration_file_loads(tmp_path: Path) -> None:
 
 def test_every_setting_is_on_the_page() -> None:
     tables = [item for item in fields(DeviceConfig) if item.name != "path"]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         for setting in fields(type(getattr(DeviceConfig(), table.name))):
             assert re.search(rf"\b{setting.name}\b", PAGE), f"[{table.name}] {setting.name} is not explained"

@@ -31,9 +31,13 @@ PARTS = {
     # What is done with the bundle that the demo makes.
     "demo": (
         "README.md",
+        "docs/how-to/measure-on-a-board.md",
         "docs/how-to/optimize-a-detector.md",
         "docs/how-to/run-a-camera.md",
         "docs/how-to/sync-events.md",
+        "docs/reference/wheelhouse.md",
+        "docs/reference/doctor.md",
+        "docs/reference/profiles.md",
         "examples/person/README.md",
         HELP,
     ),
@@ -68,8 +72,16 @@ _SHORT = {
 }
 # A command with one of these says itself what is tried.
 _OWN_SEARCH = ("--effort", "--passes", "recipe.toml")
-# The longest search, and what is much like the demo's own run.
-_PLANNED = ("--effort best", "vtest.avi#1::16", "--recipe distil-int8", "examples/person/smaller.toml")
+# The longest search, and what is much like the demo's own run or like another command that is run.
+_PLANNED = (
+    "--effort best",
+    "vtest.avi#1::16",
+    "--recipe distil-int8",
+    "examples/person/smaller.toml",
+    "frozen_inference_graph.pb --calibrate clip.avi",
+    "optimize mobilenet_v2.onnx",
+    "--agree other-photos/",
+)
 _MAKE = {
     "mobilenet.onnx": "load_source('examples.classifier.model:factory', weights=samples / 'mobilenet_v2-b0353104.pth')",
     "person.onnx": "load_source('examples.person.model:factory', weights=samples / 'frozen_inference_graph.pb')",

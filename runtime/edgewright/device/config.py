@@ -1,6 +1,6 @@
 """What a device runs: one frozen tree of settings, from a TOML file, from flags, or both.
 
-The file has five tables whose keys are the fields below::
+The file has six tables whose keys are the fields below::
 
     [source]
     uri = "rtsp://user:secret@192.168.1.20/stream"
@@ -18,6 +18,9 @@ The file has five tables whose keys are the fields below::
 
     [output]
     events = "events.jsonl"
+
+    [service]
+    watchdog_needs_frames_s = 600
 
 Unknown tables and keys are refused by name. Paths are relative to the working directory.
 """
@@ -47,6 +50,7 @@ __all__ = [
     "ModelSettings",
     "OutputSettings",
     "RuleSettings",
+    "ServiceSettings",
     "SourceSettings",
     "SyncSettings",
     "load_config",
@@ -171,6 +175,18 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class ServiceSettings:
+    """How the run behaves under a service manager.
+
+    Attributes:
+        watchdog_needs_frames_s: After so long without a frame, even from a camera known to be away, the watchdog is no
+            longer fed, so that the manager starts everything afresh; 0 waits for ever.
+    """
+
+    watchdog_needs_frames_s: float = 600.0
+
+
+@dataclass(frozen=True)
 class DeviceConfig:
     """Everything about one camera's run; ``path`` is the file it was read from, None for flags alone."""
 
@@ -179,6 +195,7 @@ class DeviceConfig:
     rules: RuleSettings = field(default_factory=RuleSettings)
     sync: SyncSettings = field(default_factory=SyncSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
     path: Path | None = None
 
 
@@ -188,11 +205,13 @@ _TABLES: dict[str, type[Any]] = {
     "rules": RuleSettings,
     "sync": SyncSettings,
     "output": OutputSettings,
+    "service": ServiceSettings,
 }
 _POSITIVE = {
     "every", "max_side", "fps", "stall_s", "max_age_s", "give_up_s", "max_frames", "duration_s", "threads", "timeout_s",
     "max_errors", "min_frames", "lost_s",
 }  # fmt: skip
+_ZERO_OR_MORE = {"drain_s", "watchdog_needs_frames_s"}
 _LONGEST_S = 1e9  # more seconds than a condition variable can be asked to wait overflow in it
 _FPS_RANGE = (0.001, 1000.0)
 
@@ -263,8 +282,8 @@ def _value(kind: type[Any], table: str, key: str, value: Any, where: str) -> Any
     if key == "score" and not 0.0 < checked <= 1.0:
         message = f"{where}[{table}] score = {value} must lie between 0 and 1"
         raise DeviceConfigError(message)
-    if key == "drain_s" and checked < 0:
-        message = f"{where}[{table}] drain_s = {value} must be 0 or more"
+    if key in _ZERO_OR_MORE and checked < 0:
+        message = f"{where}[{table}] {key} = {_shown(value)} must be 0 or more"
         raise DeviceConfigError(message)
     if key.endswith("_s") and checked > _LONGEST_S:
         message = f"{where}[{table}] {key} = {_shown(value)} must be {_LONGEST_S:.0f} seconds or less"

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from edgewright.runtime.observe import Observation
     from edgewright.runtime.sources import FrameSource
 
-__all__ = ["Progress", "TextSink"]
+__all__ = ["PLAIN_EVERY_S", "SERVICE_EVERY_S", "Progress", "TextSink"]
 
 _TERMINAL_EVERY_S = 0.2
-_PLAIN_EVERY_S = 5.0
+PLAIN_EVERY_S = 5.0
+"""From line to line where somebody may be reading along."""
+SERVICE_EVERY_S = 600.0
+"""From line to line in a log that lies on flash; the service manager is told far more often how a run fares."""
 _CLEAR = "\r\x1b[K"
 
 
@@ -43,6 +46,7 @@ class Progress:
         stream: TextSink,
         *,
         most: int | None = None,
+        plain_every_s: float = PLAIN_EVERY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the clock.
@@ -51,12 +55,14 @@ class Progress:
             source: Tells how many frames there are.
             stream: Where to write, on the loop's thread; a terminal gets one refreshed line.
             most: Frames after which the run ends anyway.
+            plain_every_s: Seconds from line to line where there is no terminal.
             clock: Monotonic seconds.
         """
         totals = [number for number in (source.total, most) if number is not None]
         self._total = min(totals) if totals else None
         self._stream = stream
         self._terminal = stream.isatty()
+        self._every_s = _TERMINAL_EVERY_S if self._terminal else plain_every_s
         self._clock = clock
         self._started = self._told = clock()
         self._frames = 0
@@ -77,7 +83,7 @@ class Progress:
         finished = self._frames == self._total
         if finished and self._terminal:
             self._write(self._line(now), last=True)
-        elif now - self._told >= (_TERMINAL_EVERY_S if self._terminal else _PLAIN_EVERY_S):
+        elif now - self._told >= self._every_s:
             self._told = now
             self._write(self._line(now), last=False)
 

@@ -1,0 +1,184 @@
+"""Steps that bring a board from what it is to what it shall be, and what happens when one of them fails.
+
+A step looks first whether all is so already, and then does nothing: running a plan twice changes nothing the second
+time, and running it after a break does what is still missing. When a step fails, or somebody presses Ctrl-C, what was
+done is undone in reverse, the half-done step included, and the board is as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from edgewright.bundle.errors import EdgewrightError
+from edgewright.deploy.errors import HostUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["Outcome", "Plan", "Seen", "State", "Step", "StepResult"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a step found.
+
+    Attributes:
+        done: Whether all is as it shall be.
+        words: What is there when it is done, else what is to be done.
+    """
+
+    done: bool
+    words: str
+
+
+class State(str, Enum):
+    """What became of a step."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    WOULD_CHANGE = "would change"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of one step, and why, in words."""
+
+    title: str
+    state: State
+    words: str
+
+
+class Step(Protocol):
+    """One thing that shall be so on a board."""
+
+    @property
+    def title(self) -> str:
+        """What it is about, in two or three words."""
+
+    def check(self) -> Seen:
+        """Looks whether it is so already; changes nothing.
+
+        Raises:
+            DeployError: It can never be so; the message says what to do.
+        """
+
+    def apply(self) -> str:
+        """Makes it so.
+
+        Returns:
+            What was done, in words.
+
+        Raises:
+            DeployError: It could not be done; ``undo`` is called then, too.
+        """
+
+    def undo(self) -> None:
+        """Takes back what ``apply`` did, all of it or the part it came to."""
+
+
+@dataclass
+class Outcome:
+    """What a plan did.
+
+    Attributes:
+        results: One a step that was looked at, in order; undone steps come again at the end.
+        error: What it failed with; None when all is well.
+        left: What could not be undone, in words.
+    """
+
+    results: list[StepResult] = field(default_factory=list)
+    error: EdgewrightError | None = None
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything is, or would be, otherwise than before."""
+        return any(result.state in {State.CHANGED, State.WOULD_CHANGE} for result in self.results)
+
+
+class Plan:
+    """Runs steps in order."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        on_result: Callable[[StepResult], None],
+        after_undo: Callable[[], None] | None = None,
+    ) -> None:
+        """Nothing happens yet.
+
+        Args:
+            steps: In order.
+            on_result: Told of every step as it ends.
+            after_undo: Called when everything was undone, for what can only then be started again.
+        """
+        self._after_undo = after_undo
+        self._steps = steps
+        self._on_result = on_result
+
+    def run(self, *, dry: bool = False) -> Outcome:
+        """Does what is missing; on a failure undoes what it did.
+
+        Args:
+            dry: Only look.
+
+        Returns:
+            What was done; ``error`` says why it failed.
+
+        Raises:
+            KeyboardInterrupt: Somebody pressed Ctrl-C; all was undone before.
+        """
+        outcome = Outcome()
+        begun: list[Step] = []
+        try:
+            for step in self._steps:
+                self._run_step(step, begun, outcome, dry=dry)
+        except EdgewrightError as error:
+            outcome.error = error
+            step = self._steps[len(outcome.results)]
+            self._tell(outcome, StepResult(step.title, State.FAILED, str(error)))
+            self._undo(begun, outcome)
+        except BaseException:
+            self._undo(begun, outcome)
+            raise
+        return outcome
+
+    def _run_step(self, step: Step, begun: list[Step], outcome: Outcome, *, dry: bool) -> None:
+        seen = step.check()
+        if seen.done:
+            self._tell(outcome, StepResult(step.title, State.UNCHANGED, seen.words))
+        elif dry:
+            self._tell(outcome, StepResult(step.title, State.WOULD_CHANGE, seen.words))
+        else:
+            begun.append(step)
+            words = step.apply()
+            self._tell(outcome, StepResult(step.title, State.CHANGED, words))
+
+    def _undo(self, begun: list[Step], outcome: Outcome) -> None:
+        gone: HostUnreachable | None = None
+        for step in reversed(begun):
+            if gone is not None:  # asking a dead link once is enough
+                outcome.left.append(step.title)
+                continue
+            try:
+                step.undo()
+            except HostUnreachable as error:
+                gone = error
+                outcome.left.append(step.title)
+            except EdgewrightError as error:
+                outcome.left.append(f"{step.title} ({error})")
+            else:
+                self._tell(outcome, StepResult(step.title, State.UNDONE, "as before"))
+        if gone is None and self._after_undo is not None:
+            try:
+                self._after_undo()
+            except EdgewrightError as error:
+                outcome.left.append(f"starting what ran before ({error})")
+
+    def _tell(self, outcome: Outcome, result: StepResult) -> None:
+        outcome.results.append(result)
+        self._on_result(result)

@@ -1,0 +1,204 @@
+"""What a deployment was asked for, and what follows from it for a board."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgewright.bundle.manifest import Format
+from edgewright.bundle.reader import open_bundle
+from edgewright.bundle.writer import write_bundle
+from edgewright.deploy.errors import DeployError
+from edgewright.deploy.own_wheel import DISTRIBUTION
+from edgewright.deploy.settings import Settings
+from edgewright.deploy.steps.release import Release
+from edgewright.runtime.backends.choice import backends_of_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path, PurePosixPath
+
+    from edgewright.bundle.manifest import Manifest
+    from edgewright.deploy.facts import Facts, Python
+    from edgewright.deploy.wheelhouse import Wheelhouse
+    from edgewright.device_profiles.profile import DeviceProfile
+
+__all__ = ["Packed", "Request", "formats_for", "needed_bytes", "pack", "release_for"]
+
+_EXTRA = {Format.ONNX: "onnx", Format.TFLITE: "tflite"}
+_MIB = 1 << 20
+# The wheels, and beside them what they unpack to with compiled modules: 3.3 times as much, measured on x86.
+_UNPACKED = 5
+_ONLINE_BYTES = 700 * _MIB
+_SPARE_BYTES = 64 * _MIB
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A bundle that was checked, as one file.
+
+    Attributes:
+        file: The ``.edge`` file.
+        manifest: What it says of itself.
+        digest: SHA-256 of the manifest.
+    """
+
+    file: Path
+    manifest: Manifest
+    digest: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is wanted.
+
+    Attributes:
+        bundle: The bundle.
+        profile: The board.
+        profile_text: Its TOML, where it is none that ships with edgewright.
+        wheelhouse: Wheels to install from; None fetches them from the package index on the board.
+        own_wheel: Edgewright's own wheel, where there is no wheelhouse.
+        constraints: Versions that an online installation keeps to.
+        environment: On the board, used as it is instead of a new one.
+        settings: For the first ``device.toml``.
+        config: A whole ``device.toml``.
+        service: Whether systemd is to run it.
+        journal_mb: Bound of the board's journal.
+        wait_s: Longest wait until the service is ready.
+        longest_skew_s: How far the board's clock may be off.
+    """
+
+    bundle: Packed
+    profile: DeviceProfile
+    profile_text: str | None = None
+    wheelhouse: Wheelhouse | None = None
+    own_wheel: Path | None = None
+    constraints: Path | None = None
+    environment: PurePosixPath | None = None
+    settings: Settings = field(default_factory=Settings)
+    config: str | None = None
+    service: bool = True
+    journal_mb: int = 64
+    wait_s: float = 120.0
+    longest_skew_s: float = 300.0
+
+
+def pack(path: Path, scratch: Path) -> Packed:
+    """Opens a bundle, which checks all of it, and makes one file of a folder.
+
+    Args:
+        path: Bundle directory or ``.edge`` file.
+        scratch: Where the file goes that is made of a folder.
+
+    Raises:
+        BundleError: It is no whole bundle.
+    """
+    with open_bundle(path) as bundle:
+        if not path.is_dir():
+            return Packed(path, bundle.manifest, bundle.digest)
+        target = scratch / f"{path.name}.edge"
+        write_bundle(target, bundle.manifest, {entry.path: bundle.read(entry.path) for entry in bundle.manifest.files})
+    return pack(target, scratch)
+
+
+def formats_for(packed: Packed, profile: DeviceProfile) -> tuple[Format, ...]:
+    """The formats of the bundle that the board's backends run.
+
+    Raises:
+        DeployError: There is none.
+        BackendError: The profile names a backend that there is not.
+    """
+    backends = backends_of_profile(profile)
+    runs = {name.file_format for name in backends} if backends else set(Format)
+    has = {variant.format for variant in packed.manifest.variants}
+    if not has & runs:
+        variants = ", ".join(variant.name for variant in packed.manifest.variants)
+        flags = " ".join(sorted(f"--format {form.value}" for form in runs))
+        msg = (
+            f"{packed.file.name} has no variant for {profile.name}: it has {variants}, the board runs "
+            f"{', '.join(name.value for name in backends)}; make it again with edgewright optimize {flags}"
+        )
+        raise DeployError(msg)
+    return tuple(form for form in Format if form in has & runs)
+
+
+def needed_bytes(request: Request) -> tuple[int, int]:
+    """Room for a new release, and for the bundle with the service's data."""
+    if request.environment is not None:
+        release = _MIB
+    elif request.wheelhouse is not None:
+        release = _UNPACKED * request.wheelhouse.bytes
+    else:
+        release = _ONLINE_BYTES
+    return release + _SPARE_BYTES, 2 * request.bundle.file.stat().st_size + _SPARE_BYTES
+
+
+def release_for(
+    request: Request, facts: Facts, python: Python, incoming: PurePosixPath, *, vendor_engine: bool
+) -> Release:
+    """What is to be installed there.
+
+    Args:
+        request: What is wanted.
+        facts: Of the board.
+        python: The interpreter to use.
+        incoming: Where wheels arrive; each release has its own folder in it.
+        vendor_engine: Whether the system has the vendor's ONNX Runtime, which is then used.
+
+    Raises:
+        DeployError: The wheelhouse is for another processor.
+    """
+    house = request.wheelhouse
+    if request.environment is not None:
+        digest = _digest(str(request.environment))
+        return Release(f"env-{digest}", python.path, environment=request.environment)
+    if house is not None:
+        if house.target.architecture != facts.machine:
+            msg = (
+                f"the wheelhouse {house.folder} is for {house.target.named}, the board is a {facts.machine}; make one for "
+                f"it: edgewright wheelhouse DIR --profile {request.profile.name} --python {python.short}"
+            )
+            raise DeployError(msg)
+        requirements = tuple(map(_without_engine, house.requirements)) if vendor_engine else house.requirements
+        name = house.id if not vendor_engine else f"{house.id}-system"
+        files = tuple(wheel.path for wheel in house.files)
+        return Release(name, python.path, files, requirements, system_packages=vendor_engine)
+    if request.own_wheel is None:
+        msg = "nothing says what to install; this is a defect of edgewright"
+        raise DeployError(msg)
+    wheel = request.own_wheel
+    extras = [_EXTRA[form] for form in formats_for(request.bundle, request.profile)]
+    extras = [extra for extra in extras if not (vendor_engine and extra == "onnx")]
+    version = wheel.name.split("-")[1]
+    constraints = request.constraints.read_bytes() if request.constraints is not None else b""
+    digest = _digest(
+        hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        ",".join(extras),
+        hashlib.sha256(constraints).hexdigest(),
+        python.short,
+    )
+    name = f"{version}-{digest}" + ("-system" if vendor_engine else "")
+    requirement = f"{DISTRIBUTION}[{','.join(extras)}]" if extras else DISTRIBUTION
+    return Release(
+        name,
+        python.path,
+        (wheel,),
+        (f"{requirement} @ file://{incoming}/wheels-{name}/{wheel.name}",),
+        online=True,
+        constraints=request.constraints,
+        system_packages=vendor_engine,
+    )
+
+
+def _without_engine(requirement: str) -> str:
+    """``edgewright[onnx,tflite]==1`` without the extra that brings an ONNX Runtime of its own."""
+    name, bracket, rest = requirement.partition("[")
+    if not bracket:
+        return requirement
+    extras, _, version = rest.partition("]")
+    kept = [extra for extra in extras.split(",") if extra != "onnx"]
+    return f"{name}[{','.join(kept)}]{version}" if kept else f"{name}{version}"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode("utf-8")).hexdigest()[:12]
