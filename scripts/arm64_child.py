@@ -7,8 +7,8 @@
     python arm64_child.py edgewright WORDS...
 
 The last line of its output is ``ANSWER`` and JSON, but for ``edgewright``, which is the command line itself. The last
-line of its errors is ``CODE`` and the exit code: with the threads of two engines about, the emulator crashes while it ends
-every second process, when all has been said.
+line of its errors is ``CODE`` and the exit code: the emulator often crashes while a process with two
+engines takes its interpreter down, so that is left out.
 """
 
 from __future__ import annotations

@@ -54,9 +54,9 @@ input size: `edgewright verify` compares engines, not resizing. Fed frames of th
 - **Memory.** The emulator's own is counted with the program's; that the application loads is all that is said.
 - **The rest of the board**: cameras, GPU, other accelerators, the kernel and its drivers, the boot, systemd, SD cards, a weak
   supply. JetPack's Python 3.10 on Ubuntu 22.04 is another system; CUDA and TensorRT on ARM cannot be run at all.
-- **Races.** Threads meet otherwise than on real cores. The emulator crashes while it ends about every second process that has both
-  engines loaded, when all has been said; the run above counts it. A crash earlier than that makes the command run again.
-  Whether such a process ends cleanly on a real board is not shown.
+- **Races.** Threads meet otherwise than on real cores. The emulator often crashes while a process that has both engines loaded takes
+  its interpreter down, after all has been said; so the commands end without that, and a crash in the middle makes one run
+  again. Whether such a process ends cleanly on a real board is not shown.
 - **Kernels chosen by anything but the instruction set**, such as the size of caches.
 """
 

@@ -142,10 +142,8 @@ def alter(folder: Path, key: str, value: Any) -> None:
 
 
 def test_a_missing_wheel_is_named_with_python_machine_and_remedy(tmp_path: Path) -> None:
-    with pytest.raises(
-        DeployError, match=r"no wheel of ai-edge-litert.* for Python 3\.11 on aarch64 \(raspberry-pi-5\)"
-    ):
-        made(tmp_path / "w", extras=("tflite",))
+    with pytest.raises(DeployError, match=r"no wheel of aiortc.* for Python 3\.11 on aarch64 \(raspberry-pi-5\)"):
+        made(tmp_path / "w", extras=("webrtc",))
     with pytest.raises(DeployError, match=r"no wheel of numpy.* Python 3\.12 .*--python"):
         made(tmp_path / "w", "3.12", extras=())
     assert not list(tmp_path.iterdir())

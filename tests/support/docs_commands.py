@@ -12,12 +12,15 @@ The pages are in parts, a test file each, so that several processes share the wo
 from __future__ import annotations
 
 import importlib
+import platform
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from wheels import board_index
 
 from edgewright.cli import main as cli
 
@@ -31,15 +34,19 @@ PARTS = {
     # What is done with the bundle that the demo makes.
     "demo": (
         "README.md",
-        "docs/how-to/measure-on-a-board.md",
         "docs/how-to/optimize-a-detector.md",
         "docs/how-to/run-a-camera.md",
         "docs/how-to/sync-events.md",
-        "docs/reference/wheelhouse.md",
-        "docs/reference/doctor.md",
-        "docs/reference/profiles.md",
         "examples/person/README.md",
         HELP,
+    ),
+    # What a very small bundle does as well.
+    "boards": (
+        "docs/how-to/deploy-to-a-board.md",
+        "docs/how-to/measure-on-a-board.md",
+        "docs/reference/doctor.md",
+        "docs/reference/profiles.md",
+        "docs/reference/wheelhouse.md",
     ),
     "accuracy": ("docs/how-to/reach-an-accuracy.md",),
     "formats": ("docs/how-to/two-formats.md", "examples/keras_detector/README.md"),
@@ -133,6 +140,7 @@ class Place:
     def __init__(self, folder: Path, samples: Path) -> None:
         """Fills ``folder``."""
         self.folder, self._samples = folder, samples
+        self._profile = "generic-arm64" if platform.machine() == "aarch64" else "x86-64"
         for name in ("examples", "scripts"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.npy"))
         links = {
@@ -151,6 +159,7 @@ class Place:
             cut = ["-i", str(samples / "vtest.avi"), "-frames:v", frames, "-c", "copy", str(folder / name)]
             subprocess.run(["ffmpeg", "-v", "error", *cut], check=True)
         (folder / "mypackage").mkdir()
+        (folder / "board").mkdir()
         source = "from examples.person.model import factory as factory\n"
         (folder / "mypackage/model.py").write_text(source, encoding="utf-8")
         for page in PAGES:
@@ -160,6 +169,8 @@ class Place:
         for name in ("device.toml", "gate.toml"):
             (folder / name).write_text(config, encoding="utf-8")
         (folder / "spec.toml").write_text(PERSON_SPEC, encoding="utf-8")
+        board_index(folder / "index")
+        (folder / "loose.txt").write_text("")
 
     def run(self, line: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Runs one command line; what commands before it left is there."""
@@ -222,6 +233,15 @@ class Place:
             command += " --epochs 0.02 --threads 1"
         elif "examples.fashion.train" in command or "examples.keras_classifier.train" in command:
             command += " --pictures 2000"
+        if command.startswith(("edgewright deploy ", "edgewright install ")):
+            # The board at the other end of the line is a folder here, with this environment for its own.
+            command = re.sub(r"^edgewright deploy \S+@\S+", "edgewright install", command)
+            command = re.sub(r" --(root|wheelhouse) \S+", "", command).replace("raspberry-pi-5", self._profile)
+            command += " --root board" + ("" if "--uninstall" in command else f" --python-env {sys.prefix}")
+        if command.startswith("edgewright wheelhouse"):
+            # The packages' own index is a hundred megabytes away; these are as small as wheels can be.
+            offline = "PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS=index"
+            command = f"{offline} {command} --constraints loose.txt"
         if command.startswith("edgewright ingest"):
             command += " --until-idle 1" + ("" if "--broker" in command else " --port 0")
         if command.startswith("edgewright run"):

@@ -122,7 +122,7 @@ class DeviceProfile:
         glibc: Oldest version of the GNU C library that is meant, such as ``2.36``.
         wheel_platforms: Platform tags of wheels that can be installed, the best first.
         memory_max_mb: Memory in MiB that the service may have.
-        watchdog_s: Seconds without a frame after which the service is started anew.
+        watchdog_s: Seconds without a sign of life (systemd's WatchdogSec) after which the service is started anew.
         cpu_quota: Percent of one core that the service may take; 400 is four cores.
         emulated: Whether the board is an emulation, whose times mean nothing.
         integer_dot: An ``IntegerDot``: whether sums of uint8 times int8 saturate.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewright.bundle.errors import ExitCode
+from edgewright.bundle.errors import ExitCode, MissingExtraError
 from edgewright.cli.arguments import add_engine_arguments, threads_argument
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ examples:
   edgewright bench person.edge
   edgewright bench person.edge --threads 2 --runs 500 --json
   edgewright bench person.edge --pick          # 'edgewright run person.edge' then takes the fastest
+  edgewright bench person.edge --estimate board.toml     # no timing: a range, from a probed board's profile
   edgewright bench person.edge --runs 80 -o here.json    # with the machine's conditions, for 'edgewright report'
 
 On a board that 'edgewright deploy' set up, ten minutes long, its own answers judged here:
@@ -44,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=240, metavar="N", help="timed frames a variant (default 240)")
     parser.add_argument("--only", action="append", metavar="VARIANT", help="time only this one; may be given often")
     parser.add_argument("--pick", action="store_true", help="time every backend and keep the winner for 'run'")
+    parser.add_argument(
+        "--estimate", metavar="PROFILE", help="time nothing: estimate it from what 'profiles probe' measured on a board"
+    )
     add_engine_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
     result = parser.add_argument_group("result", "a file with the times, the machine and what they were taken under")
@@ -71,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Times the bundle and prints what was found."""
+    if args.estimate is not None:
+        return _estimate(args)
     from edgewright.cli.bench_lines import bench_lines, show_progress
     from edgewright.runtime.bench import bench_bundle, settings_for
 
@@ -93,6 +100,18 @@ def run(args: argparse.Namespace) -> int:
         return _pick(args, settings, options, on_block)
     report = bench_bundle(args.bundle, settings, on_block=on_block, options=options)
     print(json.dumps(_as_json(report)) if args.json else "\n".join(bench_lines(report)))
+    return ExitCode.OK
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    if find_spec("onnx") is None:  # devices come without it
+        msg = "estimating reads the operators of the model files, and onnx is not installed"
+        raise MissingExtraError(msg, "optimize")
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.optimize.estimate import estimate_bundle
+
+    found = estimate_bundle(args.bundle, load_profile(args.estimate))
+    print(json.dumps(found.to_json()) if args.json else "\n".join(found.lines()))
     return ExitCode.OK
 
 

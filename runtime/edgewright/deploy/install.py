@@ -113,7 +113,7 @@ class Deployment:
         bundle = request.bundle
         steps: list[Step] = [UserStep(board)] if board.system else []
         steps += [
-            FoldersStep(board),
+            FoldersStep(board, units=request.service),
             release,
             ConfigStep(
                 board,

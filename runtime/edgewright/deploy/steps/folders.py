@@ -43,13 +43,19 @@ class FoldersStep:
 
     title = "folders"
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, *, units: bool = True) -> None:
+        """Nothing happens yet.
+
+        Args:
+            board: Where.
+            units: Whether a unit and its like will be written, too.
+        """
         layout = board.layout
         self._board = board
         self._made: list[PurePosixPath] = []
         parents = [parent for place in (layout.opt, layout.etc, layout.state) for parent in reversed(place.parents)]
-        units = [layout.unit, layout.journald] + ([] if board.system else [layout.sysusers, layout.tmpfiles])
-        parents += [parent for place in units for parent in reversed(place.parents)]
+        files = [layout.unit, layout.journald] + ([] if board.system else [layout.sysusers, layout.tmpfiles])
+        parents += [parent for place in (files if units else []) for parent in reversed(place.parents)]
         self._parents = list(dict.fromkeys(parents))[1:]
         self._folders: Sequence[_Folder] = (
             _Folder(layout.opt, "755", "root:root"),
