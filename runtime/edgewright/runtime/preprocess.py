@@ -206,7 +206,10 @@ def _tables(spec: Preprocess, tensor: TensorSpec) -> list[NDArray[Any]]:
         values = (levels - mean) / std
         if tensor.scale is not None and tensor.zero_point is not None:
             limits = np.iinfo(dtype)
-            values = np.clip(np.rint(values / tensor.scale) + tensor.zero_point, limits.min, limits.max)
+            # As an engine's own quantizer: in float32, ties to even. On a grid of -1 .. 1 every level can be a tie, and in
+            # float64 a quarter of them would fall on the other side.
+            steps = np.rint(values.astype(np.float32) / np.float32(tensor.scale))
+            values = np.clip(steps + tensor.zero_point, limits.min, limits.max)
         elif dtype in (np.dtype(np.uint8), np.dtype(np.int8)):  # the network normalises by itself
             values = np.arange(_LEVELS, dtype=np.float64) - (_MIDDLE if dtype == np.int8 else 0)
         elif dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -73,6 +73,31 @@ def test_quantized_inputs_get_the_nearest_code(layout: Layout) -> None:
     assert (seen == wanted).mean() > 0.98
 
 
+@pytest.mark.parametrize("zero_point", [0, -1, 7])
+@pytest.mark.parametrize("step", [2 / 255, 1 / 127.5, 0.0078431377, 0.0186, 0.0123])
+def test_quantized_inputs_are_what_an_engine_makes_of_the_float_ones(step: float, zero_point: int) -> None:
+    """On a grid of -1 .. 1 every level is a tie, and float64 would round a quarter of them to the other side."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])
+    y = helper.make_tensor_value_info("y", TensorProto.INT8, [1, 3, 16, 16])
+    constants = [
+        helper.make_tensor("s", TensorProto.FLOAT, [], [step]),
+        helper.make_tensor("z", TensorProto.INT8, [], [zero_point]),
+    ]
+    graph = helper.make_graph([helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"])], "q", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    engine = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    pre = Preprocess(ResizeMode.STRETCH, 16, 16, scale=2 / 255, mean=(1.0, 1.0, 1.0))
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)  # every level there is
+    floats, _ = Preprocessor(pre, tensor(pre))(image)
+    (wanted,) = engine.run(None, {"x": floats})
+    seen, _ = Preprocessor(pre, tensor(pre, dtype="int8", scale=step, zero_point=zero_point))(image)
+    np.testing.assert_array_equal(seen, wanted)
+
+
 def test_a_network_that_takes_plain_pixels_gets_them() -> None:
     pre = Preprocess(ResizeMode.STRETCH, 7, 5, ColorOrder.BGR)
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
