@@ -80,6 +80,10 @@ def bench_lines(report: BenchReport) -> Iterator[str]:
         yield f"{times.variant} on {times.engine}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{first}{memory}"
         yield from _table(times.stages)
     yield from _end(report.left_out, report.ratios)
+    for ratio in report.inference_ratios:
+        if ratio.resolved:
+            spread = f"[{ratio.low:.2f} to {ratio.high:.2f}]"
+            yield f"{ratio.variant} against {ratio.baseline}, the model alone: {ratio.value:.2f} {spread}"
 
 
 def result_lines(result: Result) -> Iterator[str]:

@@ -26,6 +26,18 @@ _TELLING_FLAGS = (
 )
 
 
+# Cores of the boards that edgewright has profiles of, by the number that Arm gave them (their technical reference manuals).
+_ARM = 0x41
+_ARM_CORES = {
+    0xD03: "Cortex-A53",
+    0xD05: "Cortex-A55",
+    0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72",
+    0xD0B: "Cortex-A76",
+    0xD42: "Cortex-A78AE",
+}
+
+
 @dataclass(frozen=True)
 class Machine:
     """The processor and its system.
@@ -56,7 +68,7 @@ def describe_machine() -> Machine:
     flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)).split())
     names = re.findall(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
     return Machine(
-        processor=names[0].strip() if names else platform.processor() or "unknown processor",
+        processor=names[0].strip() if names else _arm_core(text) or platform.processor() or "unknown processor",
         architecture=platform.machine(),
         cores=os.cpu_count() or 1,
         instructions=tuple(flag for flag in _TELLING_FLAGS if flag in flags),
@@ -70,6 +82,17 @@ def load_average() -> float | None:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
         return None
+
+
+def _arm_core(text: str) -> str | None:
+    """Kernels for ARM name a processor by numbers."""
+    found = [
+        re.findall(rf"^CPU {key}\s*:\s*(0x[0-9a-fA-F]{{1,4}})$", text, re.MULTILINE) for key in ("implementer", "part")
+    ]
+    if not all(found) or int(found[0][0], 16) != _ARM:
+        return None
+    part = int(found[1][0], 16)
+    return _ARM_CORES.get(part, f"ARM core {part:#x}")
 
 
 def pin_to_processors(count: int) -> tuple[int, ...]:
