@@ -186,6 +186,7 @@ NOW = time.time()
         (1.5e9, 0.0, "bad"),
         (4e9, NOW, "bad"),
     ],
+    ids=["now", "a little behind", "a day behind", "no clock", "years behind", "years ahead"],
 )
 def test_a_moment_that_cannot_be(now: float, installed: float, state: str) -> None:
     finding = clock.plausible(now, installed)
