@@ -76,6 +76,22 @@ def test_several_troubles_are_told_together() -> None:
     assert len(why_not("pi", facts, WANTED)) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "base"), [("/home/pi/.pyenv/bin/python3", ""), ("/usr/local/bin/python3", "/root/.local/share/py")]
+)
+def test_a_python_that_the_service_cannot_reach_is_told_unless_there_is_another(path: str, base: str) -> None:
+    own = Python(path, "3.12.1", 64, makes_environments=True, base=base)
+    facts = replace(GOOD, pythons=(own,))
+    (reason,) = why_not("pi", facts, WANTED)
+    assert f"lies in {base or path}, where the service's user cannot reach it" in reason
+    assert "sudo apt install python3 python3-venv" in reason
+    assert why_not("pi", facts, replace(WANTED, service=False)) == ()
+    assert why_not("pi", facts, replace(WANTED, new_environment=False)) == ()
+    both = replace(GOOD, pythons=(own, *GOOD.pythons))
+    assert both.python == GOOD.pythons[0]
+    assert why_not("pi", both, WANTED) == ()
+
+
 def test_a_wheelhouse_for_another_python_is_told_with_the_command() -> None:
     (reason,) = why_not("pi", python("3.13.1"), replace(WANTED, python="3.11"))
     assert "the wheelhouse is for 3.11" in reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from fake_board import FakeBoard
 from edgewright.bundle.writer import write_bundle
 from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.install import Deployment, uninstall
-from edgewright.deploy.plan import Outcome, State
+from edgewright.deploy.plan import Outcome, Plan, Seen, State
 from edgewright.deploy.request import Packed, Request, pack
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.settings import Settings
+from edgewright.deploy.steps.release import Release, ReleaseStep
+from edgewright.deploy.steps.tidy import TidyStep
 from edgewright.device.config import load_config
 from edgewright.device_profiles.profile import load_profile
 
@@ -178,6 +181,102 @@ def test_a_service_that_does_not_come_up_goes_back_to_what_ran_before(site: Site
     assert site.fake.tree() == before
     assert site.fake.told("active").strip() == "active"  # started again
     assert not site.install("1").changed
+
+
+def test_other_bytes_of_the_bundle_in_use_go_back_to_the_former_ones(site: Site) -> None:
+    assert site.install().error is None
+    file = packed(site.folder / "bundles").file
+    with zipfile.ZipFile(file) as old:
+        entries = {entry.filename: old.read(entry) for entry in old.infolist()}
+    with zipfile.ZipFile(file, "w") as new:
+        for name, data in entries.items():
+            new.writestr(zipfile.ZipInfo(name, (1990, 1, 1, 0, 0, 0)), data)
+    before = site.fake.tree()
+    site.fake.say("crashes", site.active())
+    settings = (site.fake.root / "etc/edgewright/device.toml").read_text() + "\n# changed\n"
+    outcome = site.install(config=settings)
+    assert "did not come up" in str(outcome.error)
+    assert outcome.left == []
+    assert any(result.title == "bundle" and result.state is State.UNDONE for result in outcome.results)
+    assert site.fake.tree() == before
+    site.fake.say("crashes", "")
+    assert site.install().error is None
+    assert not list((site.fake.root / "opt/edgewright/incoming").iterdir())
+
+
+def broken_release(fake: FakeBoard) -> Path:
+    """In use, and its interpreter starts no more."""
+    place = fake.root / "opt/edgewright/releases/1-x"
+    (place / "bin").mkdir(parents=True)
+    (fake.root / "opt/edgewright/incoming").mkdir()
+    (place / "bin/python").write_text("#!/bin/sh\nexit 1\n")
+    (place / "bin/python").chmod(0o755)
+    (place / "release.json").write_text("{}")
+    (fake.root / "opt/edgewright/current").symlink_to("releases/1-x")
+    return place
+
+
+class FailingStep:
+    title = "failing"
+
+    def check(self) -> Seen:
+        return Seen(done=False, words="fail")
+
+    def apply(self) -> str:
+        raise DeployError(self.title)
+
+    def undo(self) -> None:
+        pass
+
+
+def test_a_release_in_use_that_cannot_be_made_anew_stays(tmp_path: Path) -> None:
+    fake = FakeBoard(tmp_path)
+    broken_release(fake)
+    before = fake.tree()
+    outcome = Plan([ReleaseStep(fake.board, Release("1-x", "/bin/false"))], lambda _: None).run()
+    assert "making an environment" in str(outcome.error)
+    assert fake.tree() == before
+
+
+def test_a_release_made_anew_steps_back_when_a_later_step_fails(tmp_path: Path) -> None:
+    fake = FakeBoard(tmp_path / "board")
+    broken_release(fake)
+    before = fake.tree()
+    release = Release("1-x", "/bin/false", environment=fake.environment(verify={}))
+    outcome = Plan([ReleaseStep(fake.board, release), FailingStep()], lambda _: None).run()
+    assert [result.state for result in outcome.results] == [State.CHANGED, State.FAILED, State.UNDONE, State.UNDONE]
+    assert fake.tree() == before
+    Plan([ReleaseStep(fake.board, release), TidyStep(fake.board)], lambda _: None).run()
+    assert [path.name for path in (fake.root / "opt/edgewright/releases").iterdir()] == ["1-x"]
+    assert (fake.root / "opt/edgewright/current").resolve() == (tmp_path / "board/env").resolve()
+
+
+def test_a_link_where_a_folder_of_the_service_is_leads_the_superuser_nowhere(site: Site) -> None:
+    site.install()
+    victim = site.fake.root / "victim"
+    victim.mkdir(mode=0o777)
+    victim.chmod(0o777)
+    bundles = site.fake.root / "var/lib/edgewright/bundles"
+    bundles.rename(bundles.with_name("moved"))
+    bundles.symlink_to("../../../victim")
+    assert "/var/lib/edgewright/bundles is a link" in str(site.install().error)
+    assert victim.stat().st_mode & 0o777 == 0o777
+    assert not list(victim.iterdir())
+
+
+def test_settings_of_no_bytes_are_written_anew(site: Site) -> None:
+    site.install()
+    path = site.fake.root / "etc/edgewright/device.toml"
+    path.write_bytes(b"")
+    assert site.install().error is None
+    assert load_config(path).source.uri == SECRET
+
+
+def test_a_service_that_does_not_stop_is_told(site: Site) -> None:
+    site.install()
+    site.fake.say("stubborn", "yes")
+    with pytest.raises(DeployError, match="does not stop .it is active"):
+        ServiceManager(site.fake.board).stop()
 
 
 def test_a_first_service_that_does_not_come_up_leaves_nothing(site: Site) -> None:

@@ -52,8 +52,8 @@ def test_an_output_that_is_off_is_named_with_how_much_whatever_the_board_claims(
 
 @pytest.mark.parametrize(
     "bad",
-    [float("nan"), float("inf"), None, "0", True, [], 10**400],
-    ids=["nan", "inf", "none", "text", "bool", "list", "huge"],
+    [float("nan"), float("inf"), None, "0", True, [], 10**400, -1.0, -1e-12, float("-inf"), -(10**400)],
+    ids=["nan", "inf", "none", "text", "bool", "list", "huge", "negative", "slightly", "minus inf", "minus huge"],
 )
 def test_what_is_no_difference_proves_nothing(bad: Any) -> None:
     refused(json.dumps(row("boxes", max_difference=bad)))

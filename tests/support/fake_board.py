@@ -47,7 +47,7 @@ echo "$*" >> "$S/systemctl.log"
 case "$1" in
 enable) touch "$S/enabled" ;;
 is-enabled) [ -f "$S/enabled" ] ;;
-disable) rm -f "$S/enabled"; echo inactive > "$S/active" ;;
+disable) rm -f "$S/enabled"; [ -f "$S/stubborn" ] || echo inactive > "$S/active" ;;
 restart)
     if grep -qxF "$(readlink "$R/var/lib/edgewright/bundles/active")" "$S/crashes" 2>/dev/null
     then echo crashed > "$S/active"; else echo active > "$S/active"; fi ;;
@@ -181,7 +181,9 @@ class FakeBoard(LocalHost):
         del root
         # Places that no program stands before are moved in the scripts themselves.
         moved = [
-            word.replace("/proc/mounts", f"{self._state}/mounts").replace("/run/systemd/system", str(self._systemd))
+            word.replace("/proc/mounts", f"{self._state}/mounts")
+            .replace("/run/systemd/system", str(self._systemd))
+            .replace("PATH=/usr/bin:/usr/local/bin:", "PATH=")
             for word in argv
         ]
         return ["env", f"PATH={self.folder}/tools:/usr/bin:/bin:/usr/sbin:/sbin", *moved]

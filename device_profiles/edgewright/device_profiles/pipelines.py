@@ -48,6 +48,7 @@ _REQUIRED = ("width", "height", "fps")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PROPERTY = re.compile(r"[a-z][a-z0-9-]*=[A-Za-z0-9_./-]+")
 _CAPS = re.compile(r"(?:video/x-raw|video/x-h264|image/jpeg)(?:\(memory:NVMM\))?(?:,[a-z][a-z-]*=[A-Za-z0-9/]+)*")
+_DEVICE = re.compile(r"/dev/video[0-9]+")
 _LONGEST = 600
 
 
@@ -134,4 +135,16 @@ def _part_problem(part: str, index: int, count: int) -> str | None:
     if (index == count - 1) != (element == _SINK):
         return f"it must end with {_SINK}, and {element!r} is at place {index + 1} of {count}"
     odd = [word for word in properties if word and not _PROPERTY.fullmatch(word)]
-    return f"{odd[0][:40]!r} is no property of {element}; write name=value in plain words" if odd else None
+    if odd:
+        return f"{odd[0][:40]!r} is no property of {element}; write name=value in plain words"
+    return next((problem for word in properties if word and (problem := _property_problem(word)) is not None), None)
+
+
+def _property_problem(word: str) -> str | None:
+    """What a property must not say though it is plain: only cameras are opened, and elements keep their own names."""
+    name, _, value = word.partition("=")
+    if name == "device" and not _DEVICE.fullmatch(value):
+        return f"{word[:40]!r} is no camera; write device=/dev/video{{sensor}}, or a number"
+    if name == "name":
+        return f"{word[:40]!r} names an element, which nothing here refers to; leave it out"
+    return None

@@ -22,9 +22,14 @@ _READ = 'if [ -f "$1" ]; then base64 < "$1"; else exit 44; fi'
 _ABSENT = 44
 _LINKS = 'for f in "$@"; do if [ -L "$f" ]; then readlink -- "$f"; else echo; fi; done'
 _DIGESTS = 'for f in "$@"; do if [ -f "$f" ]; then sha256sum < "$f"; else echo; fi; done'
+# Content first, then its name: after a power cut there is the old file or the new one, and none of no bytes.
+_FOLDER_KEPT = '{ sync "$(dirname "$2")" 2>/dev/null || true; }'
 # A link made beside and renamed replaces the old one in one stroke.
-_LINK = 'rm -f "$2.new" && ln -s "$1" "$2.new" && mv -fT "$2.new" "$2"'
-_PLACE = 'chmod "$3" "$1" && { [ -z "$4" ] || chown "$4" "$1"; } && mv -fT "$1" "$2.new" && mv -fT "$2.new" "$2"'
+_LINK = f'rm -f "$2.new" && ln -sT -- "$1" "$2.new" && mv -fT "$2.new" "$2" && {_FOLDER_KEPT}'
+_PLACE = (
+    'chmod "$3" "$1" && { [ -z "$4" ] || chown "$4" "$1"; } && mv -fT "$1" "$2.new" && '
+    f'{{ sync "$2.new" 2>/dev/null || true; }} && mv -fT "$2.new" "$2" && {_FOLDER_KEPT}'
+)
 
 
 class Board:

@@ -36,7 +36,7 @@ say memory_kb "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo 2>/dev/null)"
 command -v sudo >/dev/null 2>&1 && say sudo yes && sudo -n true >/dev/null 2>&1 && say sudo_free yes
 command -v useradd >/dev/null 2>&1 && say useradd yes
 for name in python3 python3.13 python3.12 python3.11 python3.10; do
-    found=$(command -v "$name" 2>/dev/null) || continue
+    found=$(PATH=/usr/bin:/usr/local/bin:$PATH; command -v "$name" 2>/dev/null) || continue
     say python "$("$found" -I -c '
 import struct, sys
 try:
@@ -44,7 +44,7 @@ try:
     able = "yes"
 except ImportError:
     able = "no"
-print(sys.executable, "%d.%d.%d" % sys.version_info[:3], 8 * struct.calcsize("P"), able)' 2>/dev/null)"
+print(sys.executable, "%d.%d.%d" % sys.version_info[:3], 8 * struct.calcsize("P"), able, sys.base_prefix)' 2>/dev/null)"
 done
 for place in "$@"; do
     near=$place
@@ -58,6 +58,8 @@ done
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
 _SUPPORTED = ((3, 10), (3, 13))
 _MIB = 1 << 20
+# The service runs as another user, who cannot look into these, and its unit hides them.
+_PRIVATE = ("/home/", "/root/", "/run/user/", "/tmp/")  # noqa: S108 - named to be refused
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,14 @@ class Python:
         version: Such as ``3.11.2``.
         bits: Of a pointer.
         makes_environments: Whether it has the modules ``venv`` and ``ensurepip``.
+        base: The folder that it was installed to, which a link or an environment may hide; empty when unknown.
     """
 
     path: str
     version: str
     bits: int
     makes_environments: bool
+    base: str = ""
 
     @property
     def short(self) -> str:
@@ -86,6 +90,12 @@ class Python:
         """Whether edgewright runs on it."""
         match = _VERSION.match(self.version)
         return match is not None and _SUPPORTED[0] <= (int(match[1]), int(match[2])) <= _SUPPORTED[1]
+
+    @property
+    def private(self) -> str | None:
+        """Where it lies when that is a place of one user's, or one that is emptied at times; None when it is not."""
+        seen = (f"{place}/" for place in (self.path, self.base))
+        return next((place.rstrip("/") for place in seen if place.startswith(_PRIVATE)), None)
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,7 @@ class Facts:
     def python(self) -> Python | None:
         """The interpreter that releases are made with: the system's own where it fits."""
         fitting = [each for each in self.pythons if each.fits and each.bits == 64]
+        fitting.sort(key=lambda each: each.private is not None)
         return next((each for each in fitting if each.makes_environments), fitting[0] if fitting else None)
 
     def __str__(self) -> str:
@@ -228,9 +239,10 @@ def _is_number(text: str) -> bool:
 
 def _python(text: str) -> Python | None:
     words = text.split()
-    if len(words) != 4 or not _VERSION.match(words[1]) or not _is_number(words[2]):
+    if len(words) not in {4, 5} or not _VERSION.match(words[1]) or not _is_number(words[2]):
         return None
-    return Python(brief(words[0]), brief(words[1], 20), int(words[2]), words[3] == "yes")
+    base = brief(words[4]) if len(words) > 4 else ""
+    return Python(brief(words[0]), brief(words[1], 20), int(words[2]), words[3] == "yes", base)
 
 
 def _place(text: str) -> Place | None:
@@ -327,6 +339,11 @@ def _pythons(facts: Facts, wanted: Wanted) -> str | None:
         return (
             f"its Python {python.version} cannot make environments, the module venv is not installed; on the board: sudo "
             f"apt install python{python.short}-venv"
+        )
+    if wanted.new_environment and wanted.service and python.private is not None:
+        return (
+            f"its Python {python.version} lies in {python.private}, where the service's user cannot reach it; install one "
+            f"for all users: sudo apt install python3 python3-venv"
         )
     return None
 

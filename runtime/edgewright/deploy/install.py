@@ -186,7 +186,7 @@ class Deployment:
         backends = self._request.profile.backends
         if facts.python is None or backends is None or not _VENDOR_BACKENDS & set(backends.value):
             return False
-        done = self._board.host.run([facts.python.path, "-c", _VENDOR], timeout_s=120.0)
+        done = self._board.host.run([facts.python.path, "-I", "-c", _VENDOR], timeout_s=120.0)
         if done.ok and ("CUDAExecutionProvider" in done.out or "TensorrtExecutionProvider" in done.out):
             return True
         house = self._request.wheelhouse

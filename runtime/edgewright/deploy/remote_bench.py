@@ -91,9 +91,12 @@ class BoardBench:
                 on the path.
             on_line: Told how far the board is.
             pace: How patient to be.
+
+        Raises:
+            DeployError: The command is no words of a shell.
         """
         self._host, self._on_line, self._pace = host, on_line, pace
-        self._command: list[str] = [] if command is None else shlex.split(command)
+        self._command: list[str] = [] if command is None else _words(command)
         self._folder: PurePosixPath | None = None
         self._running = False
 
@@ -249,6 +252,14 @@ class BoardBench:
     def _sent(self, done: int, total: int) -> None:
         if done == total:
             self._on_line(f"sent {total:,} bytes to {self._host.name}")
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        msg = f"--command {command[:80]!r} is not what a shell could read: {error}; mend its quotes"
+        raise DeployError(msg) from error
 
 
 def _status(state: str) -> int:

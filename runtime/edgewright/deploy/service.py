@@ -18,6 +18,7 @@ __all__ = ["ServiceManager"]
 
 _ASKED = "ActiveState,SubState,Result,NRestarts,ExecMainStatus"
 _TURN_S = 1.0
+_STOP_S = 90.0
 
 
 class ServiceManager:
@@ -97,8 +98,19 @@ class ServiceManager:
             self._sleep(_TURN_S)
 
     def stop(self) -> None:
-        """Stops it and starts it no more at boot."""
-        self._board.run(["systemctl", "disable", "--now", "--quiet", SERVICE], timeout_s=90.0)
+        """Stops it and starts it no more at boot.
+
+        Raises:
+            DeployError: It still runs.
+        """
+        self._board.run(["systemctl", "disable", "--now", "--quiet", SERVICE], timeout_s=_STOP_S)
+        now = self.state().get("ActiveState", "inactive")
+        if now not in {"inactive", "failed", ""}:
+            msg = (
+                f"{self._board.name}: {SERVICE} does not stop (it is {now}); stop it there (sudo systemctl kill -s KILL "
+                f"{SERVICE}), and run this again"
+            )
+            raise DeployError(msg)
         self._board.run(["systemctl", "reset-failed", SERVICE])
 
     def restart_quietly(self) -> None:

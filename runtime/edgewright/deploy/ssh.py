@@ -59,8 +59,16 @@ _TRIES = 2
 _PAUSE_S = 1.0
 _NOTICED_S = 0.5
 # The first of several values counts for ssh: what the user says goes between.
-_FIRST = ("BatchMode=yes",)
-_LAST = ("ConnectTimeout=10", "ConnectionAttempts=1", "ServerAliveInterval=5", "ServerAliveCountMax=3")
+_FIRST = ("BatchMode=yes", "RemoteCommand=none", "ClearAllForwardings=yes")
+# What ssh's configuration may open to every host, no board needs; an option on the command line still can.
+_LAST = (
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ConnectTimeout=10",
+    "ConnectionAttempts=1",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+)
 
 
 class SshHost:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edgewright.bundle.digest import is_sha256_hex, sha256_stream
 from edgewright.bundle.text import plain
@@ -132,9 +135,22 @@ def open_wheelhouse(folder: Path) -> Wheelhouse:
     return house
 
 
+def _regular(path: Path) -> BinaryIO:
+    """A file for reading; a pipe or device, on which reading could wait for ever, is refused without opening it long.
+
+    Raises:
+        OSError: It is none, or cannot be opened.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(opened, "rb")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as stream:
+        with _regular(path) as stream:
             data = stream.read(_LARGEST_INDEX + 1)
     except FileNotFoundError as error:
         msg = f"{path.parent} is no wheelhouse, it has no {path.name}; make one with: edgewright wheelhouse DIR --profile NAME"
@@ -195,7 +211,7 @@ def _wheel(path: Path, row: Any) -> Wheel:
 def _check(wheel: Wheel) -> None:
     remedy = "make the wheelhouse again with 'edgewright wheelhouse', or copy it again"
     try:
-        with wheel.path.open("rb") as stream:
+        with _regular(wheel.path) as stream:
             digest, size = sha256_stream(stream, wheel.bytes)
     except FileNotFoundError as error:
         msg = f"{wheel.folder} lacks {wheel.name}, which {INDEX} names; {remedy}"

@@ -10,13 +10,15 @@ from edgewright.deploy.transfer import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+    from pathlib import Path, PurePosixPath
 
     from edgewright.deploy.board import Board
 
 __all__ = ["BundleStep"]
 
 _LOOK = 'if [ -f "$1" ] && [ ! -L "$1" ]; then sha256sum < "$1" | cut -c1-64; fi'
+# A copy, not a move: the bundle may be the one in use, and its name has to lead to a file at every moment.
+_KEEP = 'if [ -f "$1" ] && [ ! -L "$1" ]; then cp -P -- "$1" "$2" && echo kept; fi'
 _SUM_S = 300.0
 
 
@@ -40,6 +42,8 @@ class BundleStep:
         self._file = digest_of(bundle)
         self._place = board.layout.bundle(digest)
         self._on_bytes = on_bytes
+        self._kept = False
+        self._putting = False
 
     def check(self) -> Seen:
         """Compares digests."""
@@ -49,17 +53,29 @@ class BundleStep:
         return Seen(done=False, words=f"send {self._file.local.name} ({self._file.size / 1e6:.1f} MB) to {self._place}")
 
     def apply(self) -> str:
-        """Sends it."""
+        """Sends it; a file of that name with other bytes, which may be in use, is kept until all is well."""
         told, name = self._on_bytes, self._file.local.name
         on_bytes = None if told is None else lambda sent, total: told(name, sent, total)
         staged = self._board.staged(self._place.name)
         self._board.host.send(self._file.local, staged, root=True, on_bytes=on_bytes)
+        kept = self._board.sh(_KEEP, self._there, self._old, doing="keeping the former bundle", timeout_s=_SUM_S)
+        self._kept = bool(kept.strip())
+        self._putting = True
         self._board.put(staged, self._place, "640", f"{USER}:{USER}")
         return f"{self._place} ({self._file.size / 1e6:.1f} MB)"
 
     def undo(self) -> None:
-        """Removes it: it was not there before."""
-        self._board.must(["rm", "-f", "--", str(self._there), str(self._board.staged(self._place.name))], "removing it")
+        """Puts back what was there; a bundle that this run did not write stays."""
+        gone = [str(self._board.staged(self._place.name))]
+        if self._putting and self._kept:
+            self._board.put(self._old, self._place, "640", f"{USER}:{USER}")
+        elif self._putting:
+            gone.append(self._there)
+        self._board.must(["rm", "-f", "--", *gone, str(self._old)], "removing the bundle that was sent")
+
+    @property
+    def _old(self) -> PurePosixPath:
+        return self._board.staged(f"{self._place.name}.old")
 
     @property
     def _there(self) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["FileStep"]
 
 _LOOK = 'if [ -f "$1" ]; then sha256sum < "$1" | cut -c1-64; stat -c "%a %U:%G" "$1"; else echo none; fi'
+_EMPTY = hashlib.sha256(b"").hexdigest()
 
 
 class FileStep:
@@ -42,7 +43,7 @@ class FileStep:
             content: The whole of it.
             mode: In octal.
             owner: ``USER:GROUP``.
-            keep: Whether a file that is there already stays, whatever is in it.
+            keep: Whether a file that is there already stays, whatever is in it; an empty one does not count.
             afterwards: What makes the system read it, both after it was written and after it was taken back.
         """
         self.title = title
@@ -61,7 +62,7 @@ class FileStep:
         look = self._board.sh(_LOOK, self._board.layout.on(self._place), doing=f"looking at {self._place}").split("\n")
         if look[0] == "none":
             return Seen(done=False, words=f"write {self._place}")
-        if self._keep:
+        if self._keep and look[0] != _EMPTY:  # a power cut leaves files of no bytes
             return Seen(done=True, words=f"{self._place} is kept as it is")
         same = look[0] == hashlib.sha256(self._content).hexdigest()
         rights = f"{self._mode} {self._owner}"

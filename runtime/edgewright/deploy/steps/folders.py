@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewright.deploy.errors import DeployError
 from edgewright.deploy.layout import USER
 from edgewright.deploy.plan import Seen
 
@@ -16,14 +17,27 @@ if TYPE_CHECKING:
 
 __all__ = ["FoldersStep"]
 
-_STAT = 'for f in "$@"; do if [ -d "$f" ] && [ ! -L "$f" ]; then stat -c "%a %U:%G" "$f"; else echo -; fi; done'
+_STAT = """
+for f in "$@"; do
+    if [ -L "$f" ]; then echo link; elif [ -d "$f" ]; then stat -c "%a %U:%G" "$f"; else echo -; fi
+done
+"""
 _OURS = f"{USER}:{USER}"
+# The service may put a link where one of its folders is. So the superuser goes into the folder, sees where that is, and
+# changes what it stands in.
 # What a folder that was taken over holds, such as the data of a former installation, gets today's owner.
 _MAKE = """
 while [ $# -gt 0 ]; do
     [ -d "$1" ] || mkdir "$1"
-    [ -z "$2" ] || chmod "$2" "$1"
-    [ -z "$3" ] || [ "$3" = "$(stat -c "%U:%G" "$1")" ] || chown "$4" "$3" "$1"
+    if [ -n "$2" ]; then (
+        cd "$1"
+        if [ "$(pwd -P)" != "$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")" ]; then
+            echo "$1 is a link" >&2
+            exit 1
+        fi
+        chmod "$2" .
+        [ -z "$3" ] || [ "$3" = "$(stat -c "%U:%G" .)" ] || chown "$4" "$3" .
+    ); fi
     shift 4
 done
 """
@@ -68,7 +82,11 @@ class FoldersStep:
         )
 
     def check(self) -> Seen:
-        """Looks at each."""
+        """Looks at each.
+
+        Raises:
+            DeployError: One of them is a link.
+        """
         missing = [str(folder.place) for folder, right in zip(self._folders, self._right(), strict=True) if not right]
         if missing:
             return Seen(done=False, words=f"make {', '.join(missing)}")
@@ -99,6 +117,14 @@ class FoldersStep:
     def _right(self) -> list[bool]:
         places = [str(self._board.layout.on(folder.place)) for folder in self._folders]
         rows = self._board.sh(_STAT, *places, doing="looking at the folders").splitlines()
+        links = [str(folder.place) for folder, row in zip(self._folders, rows, strict=False) if row == "link"]
+        if links:
+            msg = (
+                f"{self._board.name}: {', '.join(links)} is a link, and what the superuser writes there would land "
+                f"elsewhere; see where it leads, remove it (sudo rm {links[0]}), and run this again; to keep the data on "
+                f"another disk, mount that one there"
+            )
+            raise DeployError(msg)
         rows += ["-"] * (len(places) - len(rows))
         return [
             row.split(" ")[0] == folder.mode and (not self._board.system or row.split(" ")[-1] == folder.owner)

@@ -115,7 +115,13 @@ def _share(variant: str, output: str, row: dict[str, Any], tolerance: float, fra
             f"'edgewright verify' there"
         )
         raise ProofError(msg)
-    if not difference <= tolerance:  # NaN is not, either
+    if difference < 0:
+        msg = (
+            f"output {output!r} of variant {variant} is off by {_shown(difference)} on the board, which no difference can "
+            f"be; what runs there as edgewright is not to be trusted, install it anew"
+        )
+        raise ProofError(msg)
+    if not 0 <= difference <= tolerance:  # NaN is not, either
         msg = (
             f"output {output!r} of variant {variant} is off by {_shown(difference)} on the board, {tolerance:.3g} is "
             f"allowed; its engine computes something else, so the bundle is not put to use. Compare engine versions "

@@ -26,6 +26,7 @@ _MARK = "release.json"
 _MAKE_S = 120.0
 _INSTALL_S = 1800.0
 _COMPILE_S = 900.0
+# Interpreters run with -I everywhere: modules in the folder where the superuser happens to stand are nobody's.
 # Whatever mask the superuser's shell has, the service must be able to read what is made.
 _OPEN = ("sh", "-c", 'umask 022; exec "$@"', "sh")
 _MOVED = """
@@ -35,6 +36,16 @@ part = pathlib.Path(sys.argv[1])
 for file in [part / "pyvenv.cfg", *(part / "bin").iterdir()]:
     if file.is_file() and not file.is_symlink() and old in (data := file.read_bytes()):
         file.write_bytes(data.replace(old, new))
+"""
+# The former release of this name may be the one in use: it steps aside and is removed when all is well, by tidying.
+_SWAP = """
+if [ -e "$2" ] || [ -L "$2" ]; then rm -rf -- "$3" && mv -T -- "$2" "$3" || exit 1; fi
+mv -T -- "$1" "$2"
+"""
+# Where there is still a part, the new release never came to its place, and what lies there is the former one.
+_SWAP_BACK = """
+if [ ! -e "$1" ] && [ ! -L "$1" ]; then rm -rf -- "$2" || exit 1; fi
+if [ ! -e "$2" ] && [ ! -L "$2" ] && { [ -e "$3" ] || [ -L "$3" ]; }; then mv -T -- "$3" "$2"; fi
 """
 _THERE = 'cd "$1" 2>/dev/null && sha256sum -- * 2>/dev/null; true'
 _NO_NETWORK = (
@@ -101,6 +112,8 @@ class ReleaseStep:
         self._place = board.layout.release(release.name)
         self._there = board.layout.on(self._place)
         self._part = self._there.with_name(f"{release.name}.part")
+        self._old = self._there.with_name(f"{release.name}.old")
+        self._swapping = False
         self._wheels = board.staged(f"wheels-{release.name}")
 
     def check(self) -> Seen:
@@ -121,13 +134,18 @@ class ReleaseStep:
         if reason is not None:
             msg = f"{board.name}: the new release does not start: {reason}"
             raise DeployError(msg)
-        board.sh('rm -rf -- "$2" && mv -T -- "$1" "$2"', self._part, self._there, doing="putting the release in place")
+        self._swapping = True
+        places = (self._part, self._there, self._old)
+        board.sh(_SWAP, *places, doing="putting the release in place", timeout_s=_MAKE_S)
         board.must(["rm", "-rf", "--", str(self._wheels)], "removing the wheels that were sent")
         return release.name
 
     def undo(self) -> None:
-        """Removes it; the release that was in use is another one."""
-        argv = ["rm", "-rf", "--", str(self._part), str(self._there), str(self._wheels)]
+        """Removes what was made; a former release of the same name gets its place back."""
+        if self._swapping:
+            places = (self._part, self._there, self._old)
+            self._board.sh(_SWAP_BACK, *places, doing="putting the former release back", timeout_s=_MAKE_S)
+        argv = ["rm", "-rf", "--", str(self._part), str(self._wheels)]
         self._board.must(argv, "removing the new release", timeout_s=_MAKE_S)
 
     def _would(self) -> str:
@@ -154,8 +172,8 @@ class ReleaseStep:
         board, release = self._board, self._release
         self._send()
         seen = ["--system-site-packages"] if release.system_packages else []
-        argv = [*_OPEN, release.python, "-m", "venv", "--symlinks", "--prompt", "edgewright", *seen, str(self._part)]
-        board.must(argv, "making an environment (python3 -m venv)", timeout_s=_MAKE_S)
+        argv = [*_OPEN, release.python, "-I", "-m", "venv", "--symlinks", "--prompt", "edgewright", *seen]
+        board.must([*argv, str(self._part)], "making an environment (python3 -m venv)", timeout_s=_MAKE_S)
         python = str(self._part / "bin" / "python")
         self._install(python)
         final = str(self._place)
@@ -165,6 +183,7 @@ class ReleaseStep:
         compiled = [
             *_OPEN,
             python,
+            "-I",
             "-m",
             "compileall",
             "-q",
@@ -199,7 +218,7 @@ class ReleaseStep:
 
     def _install(self, python: str) -> None:
         board, release = self._board, self._release
-        argv = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"]
+        argv = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"]
         argv += ["--no-compile", "--only-binary=:all:", "--find-links", str(self._wheels)]
         argv += [] if release.online else ["--no-index"]
         argv += [] if release.constraints is None else ["-c", str(self._wheels / release.constraints.name)]
