@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgewright.runtime.sources import EndOfSource
 
 OK, DOWN, ERROR = ResultStatus.OK, ResultStatus.SOURCE_DOWN, ResultStatus.MODEL_ERROR
+LATE = (ResultStatus.STALE, ResultStatus.TIMEOUT)
 
 
 class Manager:
@@ -107,12 +108,13 @@ def played(
     items: list[Frame | SourceDown | SourceUp | None],
     model: ScriptedModel | None = None,
     needs_frames_s: float = 600.0,
+    max_age_s: float = 1e9,
 ) -> list[tuple[float, dict[str, str]]]:
     """The scene played by the real loop; what the manager heard, and after how many seconds."""
     clock = Clock()
     scene = Scene(clock, items)
     heard: list[tuple[float, dict[str, str]]] = []
-    limits = LoopLimits(max_model_errors=10**9, max_age_s=1e9)
+    limits = LoopLimits(max_model_errors=10**9, max_age_s=max_age_s)
     with Service(scene, ServiceSettings(needs_frames_s), manager.environ, clock=clock) as service:
         watchers = Watchers(results=service.sinks)
         loop = CameraLoop(scene, model or ScriptedModel.empty(), None, watchers, limits, clock=clock)
@@ -149,6 +151,26 @@ def test_a_model_that_fails_on_every_frame_ends_the_feeding(manager: Manager) ->
     )
     assert max(fed(heard)) <= 1 + 15  # the one answer and the patience
     assert re.search(r"no answer to any frame for \d+ s, the last was model_error", heard[-2][1]["STATUS"])
+
+
+def test_a_board_that_is_only_slow_is_told_and_not_restarted(manager: Manager) -> None:
+    heard = played(manager, [frame() for _ in range(60)], max_age_s=-1e12)  # every answer comes too late
+    times = fed(heard)
+    assert max(after - before for before, after in pairwise(times)) <= 2.0
+    assert times[-1] >= 58
+    told = [row["STATUS"] for _, row in heard if "too late" in row.get("STATUS", "")]
+    assert any(re.search(r"0\.0 answers/s, \d+ too late to be used: this board is too slow", text) for text in told)
+
+
+@pytest.mark.parametrize("status", LATE)
+def test_late_answers_are_a_sign_of_life_and_errors_are_none(status: ResultStatus) -> None:
+    flow = Flow(FlowLimits(15.0), 0.0)
+    for second in range(100):
+        flow.note(status, float(second))
+        assert flow.fault(float(second)) is None
+    for second in range(100, 130):
+        flow.note(ERROR, float(second))
+    assert "the last was model_error" in (flow.fault(130.0) or "")
 
 
 def test_feeding_goes_on_when_answers_come_again(manager: Manager) -> None:
@@ -229,7 +251,7 @@ def test_nothing_is_fed_long_after_the_last_answer_unless_the_source_says_that_i
         if status is not None:
             flow.note(status, now)
             last = status
-            answered = now if status is OK else answered
+            answered = now if status is OK or status in LATE else answered
             seen = seen if status is DOWN else now
             told = now if status is DOWN else told
         fault = flow.fault(now)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.codec import manifest_to_json
 from edgewright.bundle.errors import BundleError, ExitCode
+from edgewright.bundle.figures import milliseconds
 from edgewright.bundle.reader import open_bundle
 
 if TYPE_CHECKING:
@@ -99,10 +100,13 @@ def _variant_lines(variant: Variant) -> Iterator[str]:
     yield f"  variant      {variant.name}: {variant.format.value} {variant.precision.value}, {variant.bytes:,} bytes"
     for row in variant.latency:
         ratio = f", {row.speedup:.2f}x float" if row.speedup is not None else ""
-        times = f"p50 {row.p50_ms:.1f} p95 {row.p95_ms:.1f} p99 {row.p99_ms:.1f} ms"
+        p50, p95, p99 = (milliseconds(value, 1) for value in (row.p50_ms, row.p95_ms, row.p99_ms))
+        times = f"p50 {p50} p95 {p95} p99 {p99} ms"
         yield f"               {times}{ratio} on {row.threads} thread(s) of {row.machine}"
 
 
 def _metric(row: Metric) -> str:
-    interval = f"[{row.low:.4g} .. {row.high:.4g}] at {row.confidence:.0%}"
-    return f"{row.name} of {row.variant}: {row.value:.4g} {interval}, {row.samples} frames"
+    # Adding zero takes the sign off a negative one.
+    value, low, high = (f"{figure + 0.0:.4g}" for figure in (row.value, row.low, row.high))
+    interval = f"[{low} .. {high}] at {row.confidence:.0%}"
+    return f"{row.name} of {row.variant}: {value} {interval}, {row.samples} frames"

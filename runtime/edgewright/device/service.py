@@ -7,7 +7,8 @@ loop that hangs feeds nothing, whatever else in the process still lives. A turn 
 what is seen                                    fed
 ==============================================  ==================================================================
 frames with answers (status ``ok``)             yes
-frames, but no ``ok`` answer                    for ``patience_s``, then no: failing, late or stale answers are none
+frames, but all answers late or stale           yes, and told: the board is slow, and no restart makes it faster
+frames, but the model fails on each             for ``patience_s``, then no
 the source says that it is down, each second    yes: a camera that is away is told, and no restart brings it back
 neither a frame nor such a word                 for ``patience_s``, then no: who watches the source has failed
 no frame at all, whatever is said               for ``needs_frames_s``, then no: a fresh start may find the camera
@@ -44,6 +45,8 @@ _NEW_STATUS_S = 2.0  # after a change: long enough for a rate
 _FEEDS_PER_INTERVAL = 4.0
 _SHORTEST_PATIENCE_S = 15.0  # a live source may take 10 s to open before it says that it is down
 _PERIODS_OF_PATIENCE = 10.0
+
+_LATE = (ResultStatus.STALE, ResultStatus.TIMEOUT)  # the model answered, but nobody may use it
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ class Flow:
             return
         self._down_told = None
         self._seen, self._last = now, status
-        if status is ResultStatus.OK:
+        if status is ResultStatus.OK or status in _LATE:
             self._answered = now
 
     def fault(self, now: float, period_s: float | None = None) -> str | None:
@@ -111,7 +114,7 @@ class Flow:
         silent_s = now - self._answered
         if silent_s <= max(limits.patience_s, _PERIODS_OF_PATIENCE * (period_s or 0.0)):
             return None
-        if self._last is None or self._last is ResultStatus.OK:
+        if self._last is not ResultStatus.MODEL_ERROR:
             return f"neither a frame nor a word of the source for {unseen_s:.0f} s"
         return f"no answer to any frame for {silent_s:.0f} s, the last was {self._last.value}"
 
@@ -239,6 +242,9 @@ class Service:
         words = f"{name}: {window.answers / max(now - window.began, 1e-9):.1f} answers/s"
         if self._source.live and window.answers:
             words += f", age {window.age_ms / window.answers:.0f} ms, at most {window.oldest_ms:.0f} ms"
+        if window.late:
+            words += f", {window.late} too late to be used"
+            words += "" if window.answers else ": this board is too slow for its model and frame rate"
         return words + (f", {window.others} without answer: {self._last_error}" if window.others else "")
 
 
@@ -247,7 +253,7 @@ class _Window:
 
     def __init__(self, began: float) -> None:
         self.began = began
-        self.answers = self.others = 0
+        self.answers = self.late = self.others = 0
         self.age_ms = self.oldest_ms = 0.0
 
     def note(self, status: ResultStatus, age_ms: float) -> None:
@@ -255,5 +261,7 @@ class _Window:
             self.answers += 1
             self.age_ms += age_ms
             self.oldest_ms = max(self.oldest_ms, age_ms)
+        elif status in _LATE:
+            self.late += 1
         elif status is not ResultStatus.SOURCE_DOWN:
             self.others += 1

@@ -16,7 +16,7 @@ from edgewright.bundle.reader import open_bundle
 from edgewright.runtime.backends.choice import NO_WISHES
 from edgewright.runtime.bench import bench_bundle
 from edgewright.runtime.bench_process import BenchError
-from edgewright.runtime.bench_ratio import ratio_of
+from edgewright.runtime.bench_ratio import MIN_PAIRS, ratio_of
 from edgewright.runtime.candidates import read_candidate
 from edgewright.runtime.picks import Pick, engines_of
 from edgewright.runtime.verify import check_variant
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edgewright.runtime.bench import BenchReport, BenchSettings
     from edgewright.runtime.candidates import Candidate
 
-__all__ = ["PickReport", "pick_fastest", "winner_of"]
+__all__ = ["PickReport", "against_next", "pick_fastest", "winner_of"]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def pick_fastest(
         p50_ms=times,
         engines=engines_of(timed),
         made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        reason=_reason(winner, fair, times, medians),
+        reason=against_next(winner, {name: times[name] for name in fair}, medians),
     )
     return PickReport(pick, bench, excluded)
 
@@ -115,6 +115,31 @@ def winner_of(names: Sequence[str], medians: Mapping[str, Sequence[float]]) -> s
     return champion
 
 
+def against_next(winner: str, times: Mapping[str, float], medians: Mapping[str, Sequence[float]]) -> str:
+    """How the winner stands against the runner-up, in words: the ratio with its interval, and whether it is a tie.
+
+    Args:
+        winner: Name of the winner.
+        times: Median time, in ms, of each that could have won; the runner-up is the fastest of the others.
+        medians: Median time of each turn, by name.
+    """
+    others = [name for name in times if name != winner]
+    if not others:
+        return f"{times[winner]:.3g} ms, and nothing else may run here"
+    runner_up = min(others, key=lambda name: times[name])
+    ratio = ratio_of(runner_up, winner, medians)
+    p50 = f"p50 {times[winner]:.3g} and {times[runner_up]:.3g} ms"
+    if ratio.pairs < MIN_PAIRS:
+        return (
+            f"a tie with {runner_up}: {ratio.value:.2f} times as fast over {ratio.pairs} pairs of turns, too few to know the "
+            f"spread, {p50}, so the bundle's order decides"
+        )
+    figures = (
+        f"{ratio.value:.2f} times as fast as {runner_up} [{ratio.low:.2f} to {ratio.high:.2f}] turn by turn, {p50}"
+    )
+    return figures if ratio.resolved else f"a tie within the noise: {figures}, so the bundle's order decides"
+
+
 def _wrong_answers(bundle: Bundle, candidate: Candidate, threads: int, options: EngineOptions) -> str | None:
     checks = check_variant(bundle, candidate.variant, threads, backend=candidate.backend, options=options)
     worst = next((check for check in checks if not check.ok), None)
@@ -133,15 +158,3 @@ def _block_medians(totals: Sequence[float], length: int) -> list[float]:
 def _beats(name: str, champion: str, medians: Mapping[str, Sequence[float]]) -> bool:
     ratio = ratio_of(champion, name, medians)
     return ratio.resolved and ratio.value > 1.0
-
-
-def _reason(
-    winner: str, fair: Sequence[str], times: Mapping[str, float], medians: Mapping[str, Sequence[float]]
-) -> str:
-    others = [name for name in fair if name != winner]
-    if not others:
-        return f"{times[winner]:.3g} ms, and nothing else runs here"
-    next_best = min(others, key=lambda name: times[name])
-    told = f"{times[winner]:.3g} ms vs {times[next_best]:.3g} ms of {next_best}"
-    ratio = ratio_of(next_best, winner, medians)
-    return told if ratio.resolved else f"{told}, a tie within the noise, so the bundle's order decides"

@@ -121,6 +121,11 @@ def test_a_damaged_byte_is_refused_or_harmless(at: int, value: int) -> None:
         assert read_tflite(bytes(data)).subgraphs == 1
 
 
+def test_a_file_that_was_cut_says_so() -> None:
+    with pytest.raises(BackendError, match=r"points to byte \d+ of 100; the file is probably cut short"):
+        read_tflite(detector_tflite()[:100])
+
+
 def test_every_way_out_of_the_file_is_seen() -> None:
     """Points each 4-byte word far outside; the reader never trips over anything but its own error."""
     model = detector_tflite(signature=True)

@@ -26,7 +26,7 @@ from edgewright.runtime.bench_process import BenchError
 from edgewright.runtime.bench_ratio import ratio_of
 from edgewright.runtime.choose import choose
 from edgewright.runtime.machine import describe_machine
-from edgewright.runtime.pick import pick_fastest, winner_of
+from edgewright.runtime.pick import against_next, pick_fastest, winner_of
 from edgewright.runtime.picks import Pick, PicksError, engines_of, find_pick, read_picks, store_pick
 
 if TYPE_CHECKING:
@@ -76,6 +76,19 @@ def test_few_turns_decide_nothing() -> None:
     assert winner_of(["a", "b"], {"a": [9.0] * 5, "b": [1.0] * 5}) == "a"
 
 
+def test_the_ratio_with_its_interval_and_a_tie_are_always_said() -> None:
+    fast, slow, noisy = [1.0] * 10, [2.0] * 10, [1.0, 3.0] * 5
+    times = {"a": 2.0, "b": 1.0}
+    won = against_next("b", times, {"a": slow, "b": fast})
+    assert won == "2.00 times as fast as a [2.00 to 2.00] turn by turn, p50 1 and 2 ms"
+    tie = against_next("a", times, {"a": slow, "b": noisy})
+    assert tie.startswith("a tie within the noise: 1.00 times as fast as b [0.50 to 1.50]")
+    assert tie.endswith("so the bundle's order decides")
+    few = against_next("a", times, {"a": [9.0] * 5, "b": [1.0] * 5})
+    assert few.startswith("a tie with b: 0.11 times as fast over 5 pairs of turns, too few")
+    assert against_next("a", {"a": 2.0}, {"a": slow}) == "2 ms, and nothing else may run here"
+
+
 @given(st.lists(st.lists(st.floats(0.1, 10), min_size=8, max_size=8), min_size=1, max_size=5))
 def test_nobody_beats_the_winner_by_more_than_the_noise(rows: list[list[float]]) -> None:
     medians = {f"v{k}": row for k, row in enumerate(rows)}
@@ -117,6 +130,7 @@ def test_a_pick_is_made_kept_and_used(both: Path, tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     (pick,) = read_picks(kept)
     assert f"picked {pick.candidate}: {pick.reason}" in shown
+    assert re.search(r"times as fast (as \S+ \[[0-9.]+ to [0-9.]+\] turn by turn|over 5 pairs of turns)", pick.reason)
     assert "judged when the bundle was made" in shown
     assert set(pick.p50_ms) == {ONNX, TFLITE, INT8}
     assert pick.engines[INT8].startswith("LiteRT ")
@@ -146,7 +160,7 @@ def test_what_gives_other_answers_here_cannot_win(tmp_path: Path) -> None:
     assert found.pick.candidate == INT8
     assert set(found.excluded) == {ONNX, TFLITE}
     assert "off by 3, 1e-05 is allowed" in found.excluded[ONNX]
-    assert "nothing else runs here" in found.pick.reason
+    assert "nothing else may run here" in found.pick.reason
 
 
 def test_nothing_that_answers_right(tmp_path: Path) -> None:

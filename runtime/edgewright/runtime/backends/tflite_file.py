@@ -120,7 +120,7 @@ class _Reader:
 
     def number(self, kind: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(kind) > len(self.data):
-            msg = f"something points to byte {at} of {len(self.data)}"
+            msg = f"something points to byte {at} of {len(self.data)}; the file is probably cut short"
             raise _Damaged(msg)
         value: int = struct.unpack_from(f"<{kind}", self.data, at)[0]
         return value

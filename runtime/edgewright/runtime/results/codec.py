@@ -21,6 +21,8 @@ from edgewright.runtime.results.schema import RESULT_SCHEMA, RESULT_VERSION, Res
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgewright.runtime.results.parts import Figure, Point
+
 __all__ = ["MOST_BYTES", "is_result", "read_result", "result_from_json", "result_to_json", "write_result"]
 
 MOST_BYTES = 4 << 20
@@ -28,6 +30,8 @@ _LONGEST_LIST = 5000
 _LONGEST_TEXT = 1000
 _LARGEST = 1e15
 _STAGES = ("preprocess", "inference", "decode", "total")
+# Differences, degrees and what a sensor of either sign adds up to; all else counts something.
+_SIGNED = frozenset({"value", "low", "high", "celsius", "joules"})
 
 
 def result_to_json(result: Result) -> str:
@@ -158,11 +162,23 @@ def _decode_dataclass(kind: type[Any], value: Any, where: str) -> Any:
     known = {}
     for item in dataclasses.fields(kind):
         if item.name in value:
-            known[item.name] = _decode(hints[item.name], value[item.name], f"{where}.{item.name}")
+            place = f"{where}.{item.name}"
+            known[item.name] = _decode(hints[item.name], value[item.name], place)
+            if item.name not in _SIGNED and _negative(known[item.name]):
+                raise _wrong(place, "nothing below zero", value[item.name])
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             msg = f"{where}.{item.name} is missing"
             raise _WrongError(msg)
     return kind(**known)
+
+
+def _negative(value: Any) -> bool:
+    """Whether a number, or one of several, is below zero; what is inside a dataclass was looked at before."""
+    if isinstance(value, tuple):
+        return any(_negative(item) for item in value)
+    if isinstance(value, dict):
+        return any(_negative(item) for item in value.values())
+    return isinstance(value, (int, float)) and value < 0
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
@@ -185,6 +201,8 @@ def _check(result: Result) -> None:
         raise _wrong("result.variants", "rows of different candidates", names)
     for row in result.variants:
         _check_variant(row.candidate, row.stages, row.turns_ms)
+        for name, figure in row.judged.items():
+            _check_figure(f"variant {row.candidate}: judged {ascii(name)[1:-1][:40]}", figure)
         if not is_sha256_hex(row.sha256) or row.frames < 1:
             raise _wrong(f"variant {row.candidate}", "of a known file, with timed frames", (row.sha256, row.frames))
     if not (is_sha256_hex(result.bundle.digest) and is_sha256_hex(result.bundle.identity)):
@@ -196,9 +214,22 @@ def _check(result: Result) -> None:
     for ratio in result.ratios:
         if ratio.variant not in names or ratio.baseline not in names or not 0 <= ratio.low <= ratio.value <= ratio.high:
             raise _wrong("result.ratios", "between those timed, inside their intervals", ratio)
-    for figure in (part for row in result.accuracy for part in (row.board, row.drop)):
-        if not figure.low <= figure.value <= figure.high:
-            raise _wrong("result.accuracy", "inside its interval", figure)
+    for row_of_accuracy in result.accuracy:
+        for figure in (row_of_accuracy.board, row_of_accuracy.drop):
+            _check_figure("result.accuracy", figure)
+    for point in (*result.conditions.during, *(() if result.soak is None else result.soak.points)):
+        _check_point(point)
+
+
+def _check_figure(where: str, figure: Figure) -> None:
+    if not figure.low <= figure.value <= figure.high:
+        raise _wrong(where, "inside its interval", figure)
+
+
+def _check_point(point: Point) -> None:
+    p50, p95 = point.p50_ms, point.p95_ms
+    if (p50 is not None and p50 <= 0) or (p50 is not None and p95 is not None and p95 < p50):
+        raise _wrong("a point of time", "a median above nothing, and not above its 95th percentile", (p50, p95))
 
 
 def _check_variant(name: str, stages: Mapping[str, Any], turns: tuple[float, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render_boards", "write_boards"]
 
 _HERE = Path(__file__).parent
+_MARKS = re.compile(r"[\\|\[\]]")  # a column's end, a link, and what would take their escapes away
 FORMATS = ("html", "json", "md")
 
 
@@ -131,7 +133,7 @@ def _points(figure: Mapping[str, Any], factor: float = 1.0) -> str:
 
 def _cell(text: object) -> str:
     """Text that may stand in a cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", " ".join(str(text).split())).replace("<", "&lt;")
 
 
 def _metric_title(name: str) -> str:
