@@ -23,6 +23,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode
+from edgewright.bundle.figures import fixed
 from edgewright.optimize.errors import SpecError
 from edgewright.optimize.sizes import format_bytes
 
@@ -263,14 +264,14 @@ class _Rule:
     def show(self, value: float) -> str:
         if self.kind is ClauseKind.MAX_SIZE:
             return format_bytes(int(value))
-        return f"{value:.2f}{self.unit}"
+        return f"{fixed(value, 2)}{self.unit}"
 
     def interval(self, measured: Measured) -> str:
         if measured.low == measured.high:
             return ""
         if self.unknown(measured):
             return " [anything]"
-        return f" [{measured.low:.2f} to {measured.high:.2f}]"
+        return f" [{fixed(measured.low, 2)} to {fixed(measured.high, 2)}]"
 
     def unknown(self, measured: Measured) -> bool:
         """Whether the interval is the whole range: too few samples to know their spread."""

@@ -32,15 +32,17 @@ def doubts_of(labelled: str | None, *, foreign: bool) -> dict[ClauseKind, str]:
     return doubts | ({ClauseKind.MIN_SPEEDUP: FOREIGN_SPEED} if foreign else {})
 
 
-def quality_notes(labelled: Quality | None, agreement: Quality) -> tuple[str, ...]:
+def quality_notes(labelled: Quality | None, agreement: Quality, form: str = "INT8") -> tuple[str, ...]:
     """Figures that tell nothing, said without a contract, too.
 
     Args:
         labelled: Against labels, None without.
         agreement: Against the float model.
+        form: What the form that is held against float is called.
     """
     notes = [] if labelled is None or labelled.doubt is None else [f"labels: {labelled.doubt}"]
-    for quality, pictures in ((labelled, "labelled pictures"), (agreement, "pictures that compare INT8 with float")):
+    notes += [] if agreement.doubt is None else [agreement.doubt]
+    for quality, pictures in ((labelled, "labelled pictures"), (agreement, f"pictures that compare {form} with float")):
         span = None if quality is None or quality.headline is None else quality.headline.span
         if span is not None:
             blocks, least = span

@@ -51,7 +51,21 @@ class PassError(ModelError):
 
 
 class ConversionError(ModelError):
-    """The model cannot be written in another format, such as TFLite."""
+    """The model cannot be written in another format, such as TFLite.
+
+    Attributes:
+        reason: What cannot be written, and why; the message without the remedy.
+    """
+
+    def __init__(self, reason: str, *, remedy: str = "") -> None:
+        """Says why, and what to do.
+
+        Args:
+            reason: See the attribute.
+            remedy: What helps whatever the model was loaded from; empty where the reason says it.
+        """
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
 
 
 class SpecError(OptimizeError):

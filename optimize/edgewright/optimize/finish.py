@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "finish", "provenance_of"]
 
 _PLAIN_KERNELS = EngineOptions(xnnpack=False)
+_SMALL_FILE = 100_000  # bytes; above it, weights outweigh scales and further nodes
+_ADDED = "what quantizing adds (scales, zero points, nodes) weighs more than what it saves in so small a file"
 _TOOLS = (
     "edgewright",
     "numpy",
@@ -179,8 +181,10 @@ def _metrics(delivered: Sequence[Delivery]) -> tuple[Metric, ...]:
 def _size_notes(outcome: Outcome) -> Sequence[str]:
     for one in outcome.delivered:
         judged, float_ = (outcome.candidate.form(name) for name in (one.choice.judged, form_name(FLOAT, one.kind)))
-        if len(judged.model) >= len(float_.model):
-            return ("the INT8 file is no smaller than the float one: too little of the model could be quantized",)
+        if judged.precision is Precision.INT8 and len(judged.model) >= len(float_.model):
+            small = len(float_.model) < _SMALL_FILE
+            why = _ADDED if small else "too little of the model could be quantized"
+            return (f"the INT8 file is no smaller than the float one: {why}",)
     return ()
 
 

@@ -16,6 +16,7 @@ from edgewright.optimize.errors import DataError
 from edgewright.optimize.evaluate.observe import Observation, SessionPair, observe, open_pair
 from edgewright.optimize.evaluate.quality import FLOAT, INT8, Quality, agreement_quality, labelled_quality
 from edgewright.optimize.speed import measure_speed, speedup_of
+from edgewright.optimize.variants.form import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,15 +165,16 @@ def judge_candidate(
     with open_bundle(draft) as bundle:
         pair = open_pair(bundle, FLOAT, settings.variant, settings.timing.threads)
         size, float_size = (bundle.manifest.variant(name).bytes for name in (settings.variant, settings.baseline))
-        task = _Task(settings.metric, _classes(bundle.manifest))
+        word = called(settings.variant, bundle.manifest.variant(settings.variant).precision.value)
+        task = _Task(settings.metric, _classes(bundle.manifest), word)
     labelled_seen, labelled = _judge_labelled(plan, pair, task, progress, notes.append)
-    seen = _observe_agreement(plan, used, pair, progress, notes.append) or labelled_seen
+    seen = _observe_agreement(plan, used, pair, progress, notes.append, word=task.word) or labelled_seen
     if seen is None:
         msg = "there are no pictures to judge on"
         raise DataError(msg)
     notes += plan.oddities()
     agreement = agreement_quality(seen, pair.score_threshold)
-    notes += quality_notes(labelled, agreement)
+    notes += quality_notes(labelled, agreement, task.word)
     if agreement.headline is None:
         notes.append("the float model saw nothing in any agreement picture, so agreement is undefined")
     chosen = _choose_pictures(plan, seen, agreement)
@@ -213,10 +215,11 @@ def unchanged_figures(size: int, *, labelled: bool) -> Figures:
 
 @dataclass(frozen=True)
 class _Task:
-    """Which AP a drop is about, and how many classes a classifier tells apart."""
+    """Which AP a drop is about, how many classes a classifier tells apart, and what the form judged is called."""
 
     metric: str
     classes: int | None
+    word: str
 
 
 def _classes(manifest: Manifest) -> int | None:
@@ -257,11 +260,13 @@ def _observe_agreement(
     pair: SessionPair,
     progress: Progress,
     note: Callable[[str], None],
+    *,
+    word: str,
 ) -> Observation | None:
     source = plan.agreement
     if source is None:
         return None
-    with progress.stage("compare INT8 with float on unlabelled pictures", source.estimate()) as advance:
+    with progress.stage(f"compare {word} with float on unlabelled pictures", source.estimate()) as advance:
         pictures = ((sample, b"") for sample in agreement_samples(plan, used.calibrated, note, used.selected))
         return observe(pictures, pair, advance, source=source.title, spacing_s=source.spacing_s)
 

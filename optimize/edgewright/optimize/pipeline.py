@@ -63,7 +63,7 @@ from edgewright.optimize.target import (
     predict_boards,
     schemes_to_emulate,
 )
-from edgewright.optimize.tflite_forms import compact_tflite_form, make_tflite_forms
+from edgewright.optimize.tflite_forms import check_tflite, compact_tflite_form, make_tflite_forms
 from edgewright.optimize.variants.form import COMPACT, FLOAT, ModelForm, plain_name
 
 if TYPE_CHECKING:
@@ -391,6 +391,9 @@ class _Optimization:
             )
         with self._progress.stage("prepare the float graph"):
             prepared, notes = prepare_source(source)
+            self._journey.check_labels(source.spec)
+            if Format.TFLITE in request.formats:
+                check_tflite(prepared, source, model=request.model, trained=self._journey.has_steps)
         if not self._journey.has_steps:
             self._check_left_alone(prepared)
         return _Loaded(source, prepared, (*source.notes, *notes))

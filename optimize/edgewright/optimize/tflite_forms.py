@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgewright.bundle.errors import MissingExtraError
 from edgewright.bundle.manifest import Format, Layout, Precision, TensorSpec
-from edgewright.optimize.converters.borrowed import Names, convert_tensorflow, convert_torch
+from edgewright.optimize.converters.borrowed import Names, Route, convert_tensorflow, convert_torch, missing_of
 from edgewright.optimize.errors import ConversionError, ModelError, OptimizeError
 from edgewright.optimize.parity.measure import as_input
 from edgewright.optimize.passes.runner import TOLERANCE, largest_difference, run_onnx
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.sources import FloatModel
     from edgewright.optimize.tflite import TfliteFile
 
-__all__ = ["WRITER_ROUTE", "TfliteForms", "compact_tflite_form", "make_tflite_forms"]
+__all__ = ["WRITER_ROUTE", "TfliteForms", "check_tflite", "compact_tflite_form", "make_tflite_forms"]
 
 WRITER_ROUTE = "edgewright"
 """The route by our own writer; the others are named by ``converters.Route``."""
@@ -57,6 +58,7 @@ _FURTHER = {
     "float16": (TfliteForm.FLOAT16, Precision.FLOAT16),
     "dynamic": (TfliteForm.DYNAMIC, Precision.INT8),
 }
+_REMEDY = "rewrite that part of the model, or choose --formats onnx"
 _TENSORFLOW_SUFFIX = ".keras"
 _PICTURE = "uint8-input"
 _MATRIX_UNIT, _COLUMNS = "amx_int8", 64  # what XNNPACK's kernels for it compute at once
@@ -77,6 +79,31 @@ class TfliteForms:
     route: str
     notes: tuple[str, ...]
     axes: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+
+
+def check_tflite(prepared: bytes, source: FloatModel, *, model: str, trained: bool) -> None:
+    """Refuses a network that nobody here can write as TFLite: before the search, which may take hours.
+
+    Args:
+        prepared: Its float graph.
+        source: The float model as loaded.
+        model: As the user named it.
+        trained: Whether another network than the given one is quantized, which no borrowed converter starts from.
+
+    Raises:
+        MissingExtraError: A borrowed converter could, and is not installed.
+        ConversionError: Naming the operator and the node.
+    """
+    try:
+        write_tflite(prepared, form=TfliteForm.FLOAT32)
+    except ConversionError as error:
+        route = None if trained else _borrowed_route(source, model)
+        if route is None:
+            raise ConversionError(error.reason, remedy=_REMEDY) from error
+        missing = missing_of(route)
+        if missing is not None:
+            what = f"{error.reason}; {_REMEDY}, or let {route.value} convert it: {missing[0]} is not installed"
+            raise MissingExtraError(what, missing[1]) from error
 
 
 def make_tflite_forms(
@@ -102,7 +129,7 @@ def make_tflite_forms(
             return _written(best, prepared, further, source, tuning)
         except ConversionError as error:
             reason = error
-    note = f"TFLite by a borrowed converter, for this version cannot write the graph itself: {reason}"
+    note = f"TFLite by a borrowed converter, for this version cannot write the graph itself: {reason.reason}"
     bench.progress.note(note)
     with bench.progress.stage("convert by a borrowed converter"):
         made = _borrowed(source, model, bench, reason)
@@ -212,11 +239,17 @@ def _borrowed(source: FloatModel, model: str, bench: Workbench, reason: Conversi
     pictures = _pictures(bench, source.inputs[0])
     if source.module is not None:
         return convert_torch(source.module, pictures, dataclasses.replace(names, outputs=source.module.output_names))
+    if _borrowed_route(source, model) is Route.TENSORFLOW:
+        return convert_tensorflow(Path(model), pictures, names)
+    raise ConversionError(reason.reason, remedy=_REMEDY)
+
+
+def _borrowed_route(source: FloatModel, model: str) -> Route | None:
+    """Which borrowed converter starts from such a source; None where none does."""
+    if source.module is not None:
+        return Route.LITERT_TORCH
     path = Path(model)
-    if path.suffix == _TENSORFLOW_SUFFIX or path.is_dir():
-        return convert_tensorflow(path, pictures, names)
-    msg = f"{reason}; borrowed converters start from PyTorch or Keras, and this model is neither: use --formats onnx"
-    raise ConversionError(msg)
+    return Route.TENSORFLOW if path.suffix == _TENSORFLOW_SUFFIX or path.is_dir() else None
 
 
 def _pictures(bench: Workbench, tensor: TensorSpec) -> NDArray[np.float32]:

@@ -56,6 +56,7 @@ def test_every_kind_of_step_is_read() -> None:
         ({"do": "prune", "macs": 0.5, "machine": "a board"}, "unknown key 'machine'"),
         ({"do": "prune", "macs": 0.5, "between": -1}, "between is -1"),
         ({"do": "prune", "macs": 0.5, "rouns": 2}, "unknown key 'rouns'; it may have .*rounds"),
+        ({"do": "prune", "mac": 0.5}, "unknown key 'mac'; it may have .*macs"),
         ({"do": "tune", "train": {"epochs": "many"}}, "train: epochs cannot be 'many'; it must be float"),
         ({"do": "tune", "train": {"epochs": 0}}, "nothing would be trained"),
         ({"do": "tune", "train": 3}, "write train = {"),

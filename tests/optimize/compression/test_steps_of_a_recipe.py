@@ -138,7 +138,35 @@ def test_a_file_cannot_be_pruned(pictures: Path, tmp_path: Path, capsys: pytest.
     said = capsys.readouterr().err
     assert code == 2
     assert "step 1 prune trains a PyTorch network" in said
+    assert "load the model" not in said
     assert not (tmp_path / "x.edge").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "written", "said"),
+    [
+        ("teacher", None, "--train-labels teacher writes boxes for detectors, and fashion-student is no detector"),
+        ("none.csv", None, "there are no labels at none.csv"),
+        ("wrong.csv", "file,label\na.png,unicorn\n", "unicorn"),
+        ("wrong.json", "{", "wrong.json"),
+    ],
+)
+def test_labels_that_cannot_be_learned_from_are_refused_by_the_plan(
+    labels: str,
+    written: str | None,
+    said: str,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if written is not None:
+        (tmp_path / labels).write_text(written, encoding="utf-8")
+    recipe = '[[step]]\ndo = "tune"\ntrain = { epochs = 0.2, batch = 20, threads = 1 }\n'
+    select = str(pictures / "select")
+    assert optimize(pictures, tmp_path / "a", recipe, "--train", select, "--train-labels", labels, "--plan") == 2
+    assert said in capsys.readouterr().err
 
 
 def test_judged_pictures_are_never_trained_on(

@@ -15,8 +15,10 @@ from edgewright.bundle.manifest import ColorOrder, Format, Layout
 from edgewright.bundle.reader import open_bundle
 from edgewright.cli.main import main
 from edgewright.optimize import tflite_forms
-from edgewright.optimize.errors import ConversionError
+from edgewright.optimize.converters import borrowed
 from edgewright.optimize.tflite import TfliteFile, Tuning, write_tflite
+from edgewright.optimize.tflite.source import Node
+from edgewright.optimize.tflite.source import refuse as refuse_node
 from edgewright.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
@@ -127,7 +129,10 @@ def test_the_form_that_takes_camera_pictures(
         (tensor,) = variant.inputs
         assert (variant.name, tensor.dtype, tensor.scale) == ("uint8-input-tflite", "int8", None)
         assert (tensor.layout, tensor.color) == (Layout.NHWC, ColorOrder.BGR)
-    assert tunings == [None, None, Tuning(columns, signed_pixels=True)]  # of the float and the plain file, none
+    assert tunings == [
+        *[None] * 3,
+        Tuning(columns, signed_pixels=True),
+    ]  # the trial, the float and the plain file have none
     assert main(["verify", str(tmp_path / "a.edge")]) == 0
 
 
@@ -174,7 +179,7 @@ def test_a_borrowed_converter_takes_over_for_pytorch(
     classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise ConversionError("operator 'Einsum' of node 'mix': this writer does not know the operator")
+        raise refuse_node(Node("mix", "Einsum", (), ("y",)), "this writer does not know the operator")
 
     (tmp_path / "borrowed_net.py").write_text(BORROWED, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -186,17 +191,44 @@ def test_a_borrowed_converter_takes_over_for_pytorch(
     assert report["tflite_route"] == "litert-torch"
     rows = {(row["reference"], row["form"]): row for row in report["story"]["parity"]["outputs"]}
     assert rows["source", "float-tflite"]["sqnr_db"] > 90
+    assert "install" not in " ".join(report["notes"])
 
 
-def test_a_graph_that_nobody_can_convert_is_refused_with_the_remedy(
+def with_celu(path: Path) -> bytes:
+    """The network with one operator that TFLite has not."""
+    model = onnx.load_model(path)
+    relu = next(node for node in model.graph.node if node.name == "relu2")
+    relu.op_type, relu.name = "Celu", "odd"
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("flags", [(), ("--plan",)])
+def test_a_graph_that_nobody_can_convert_is_refused_before_the_search_with_a_remedy_that_helps(
+    flags: tuple[str, ...], classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.onnx").write_bytes(with_celu(classes / "depthwise.onnx"))
+    words = classes_command(classes, tmp_path / "a.edge", *BRIEF, "--formats", "onnx,tflite", *flags)
+    words[1] = str(tmp_path / "odd.onnx")
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "Celu 'odd' cannot be written as TFLite" in said
+    assert "choose --formats onnx" in said
+    assert "steps, about" not in said  # the search was not begun
+    assert "tflite-export" not in said  # no borrowed converter starts from such a file
+    assert not (tmp_path / "a.edge").exists()
+
+
+def test_a_missing_converter_that_could_help_is_named_before_the_search(
     classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise ConversionError("operator 'Einsum' of node 'mix': this writer does not know the operator")
-
-    monkeypatch.setattr(tflite_forms, "write_tflite", refuse)
-    assert main(classes_command(classes, tmp_path / "a.edge", *BRIEF, "--formats", "onnx,tflite")) == 2
+    (tmp_path / "celu_net.py").write_text(BORROWED.replace("ReLU6()", "CELU()"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(borrowed, "find_spec", lambda name: None if name == "litert_torch" else object())
+    words = classes_command(classes, tmp_path / "a.edge", "--passes", "minmax", "--formats", "tflite")
+    words[1:2] = ["celu_net:make", "--size", "32x32"]
+    assert main(words) == 5
     said = capsys.readouterr().err
-    assert "'mix'" in said
-    assert "--formats onnx" in said
-    assert not (tmp_path / "a.edge").exists()
+    assert "Celu" in said
+    assert "litert_torch is not installed" in said
+    assert "pip install 'edgewright[optimize,torch,tflite-export]'" in said
+    assert "steps, about" not in said

@@ -112,9 +112,19 @@ def test_it_trains_where_the_contract_would_be_missed_and_float_forms_keep_float
 
 
 def test_a_contract_that_is_met_needs_none(hurt: bytes, soft: PictureSet) -> None:
-    before, after, _ = aware(hurt, soft, contract=Contract(min_agreement=1.5))
+    before, after, notes = aware(hurt, soft, contract=Contract(min_agreement=1.5))
     assert after.best is before.best
     assert "not trained: the contract is met without it" in after.trials[0].why
+    assert notes[-1].startswith("--qat needed: the contract is met without it: ")
+    assert notes[-1].endswith("; not trained")
+
+
+def test_without_a_promise_it_is_said_that_nothing_is_trained(hurt: bytes, soft: PictureSet) -> None:
+    before, after, notes = aware(hurt, soft, contract=Contract(min_speedup=2.0))
+    assert after.best is before.best
+    assert notes == [
+        "--qat needed: nothing of accuracy is promised (--max-drop, --min-agreement), so nothing can be missed; not trained"
+    ]
 
 
 @pytest.mark.parametrize("what", ["operator", "runaway", "pictures"])

@@ -163,8 +163,28 @@ def test_reports_without_an_engine_a_row_or_without_times_are_drawn(report: Repo
     found = {"regions": [{**region, "measured_bytes": 1100, "kept": True}], "tensors": [], "status": "met"}
     found |= {"evaluations": 7, "how_timed": "estimated by multiplications: the board is another"}
     told = dataclasses.replace(report, data={**data, "story": {**data["story"], "sensitivity": found}})
-    assert f"<td>{data['speed']['conditions']['engine']}</td>" in render_html(told)
+    assert f">{data['speed']['conditions']['engine']}</span></td>" in render_html(told)
     assert "| `stem` | 50.0 % | +1.20 kB |  | 0.1250 | kept in float |" in render_markdown(told)
+
+
+def test_a_form_that_is_no_int8_is_called_by_its_name(report: Report) -> None:
+    data = copy.deepcopy(dict(report.data))
+    data["judged"] |= {"name": "compact", "precision": "float32", "shipped": "compact"}
+    told = dataclasses.replace(report, data=data)
+    for page in (render_html(told), render_markdown(told)):
+        assert "Agreement of compact with float" in page
+        assert "float minus compact" in page
+        shown = page.partition("Agreement of compact with float")[2].partition("What was tried")[0]
+        assert "INT8" not in shown
+
+
+def test_what_was_measured_of_a_form_left_out_says_so(report: Report) -> None:
+    data = copy.deepcopy(dict(report.data))
+    data["judged"] |= {"shipped": "float", "float_shipped": True}
+    told = dataclasses.replace(report, data=data)
+    assert "| | float, shipped | INT8, not shipped | |" in render_markdown(told)
+    tiles = render_html(told).partition('<div class="tiles">')[2].partition("<section>")[0]
+    assert tiles.count("not shipped") == tiles.count('<div class="tile">') == 4
 
 
 def test_the_json_file_is_what_the_bundle_holds(made: Path, report: Report) -> None:

@@ -39,6 +39,21 @@ def test_a_second_one_waits_for_nothing() -> None:
     assert reached == ["first"]
 
 
+def test_the_first_one_is_answered_at_once_and_once(capfd: pytest.CaptureFixture[str]) -> None:
+    answered = []
+
+    def work() -> None:
+        with Interrupts("stopping: writing a checkpoint ...") as interrupts, interrupts.hold():
+            signal.raise_signal(signal.SIGINT)
+            answered.append(capfd.readouterr().err)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert answered == ["stopping: writing a checkpoint ...\n"]
+    assert capfd.readouterr().err == ""
+
+
 def test_outside_of_blocks_it_comes_at_once_and_the_handler_is_given_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), Interrupts():

@@ -113,11 +113,14 @@ Trainer(training.SETTINGS, folder=Path(sys.argv[1])).fit(
 def test_sigterm_and_again(tmp_path: Path, pictures: Pictures, whole: tuple[dict[str, bytes], Trained]) -> None:
     """The step is finished and a checkpoint written, and the process ends by the signal all the same."""
     command = [sys.executable, "-B", "-c", SLOWLY, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as child:
+    pipe, environment = subprocess.PIPE, child_environment()
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as child:
         assert child.stdout is not None
+        assert child.stderr is not None
         for line in child.stdout:
             if int(line) == 23:
                 child.terminate()
+        assert child.stderr.read() == "stopping: writing a checkpoint ...\n"
     assert child.returncode == -signal.SIGTERM
     assert [path.name for path in tmp_path.glob("*/*")] == ["step-000000023"]
     weights, trained = fit(tmp_path, pictures)
@@ -224,6 +227,7 @@ def test_one_that_had_ended_is_not_trained_again(tmp_path: Path, pictures: Pictu
         "pictures",
         "objective",
         "title",
+        "network",
         "extra",
         "hooks",
         "forward",
@@ -240,6 +244,7 @@ def test_another_training_begins_anew(
         fit(tmp_path, pictures, Stopping(9), module=given)
     settings = replace(SETTINGS, rate=0.02) if change == "settings" else SETTINGS
     rest: dict[str, Any] = {"module": tiny_net(9)} if change == "weights" else {}
+    rest |= {"module": torch.nn.Sequential(tiny_net(), torch.nn.Identity())} if change == "network" else {}
     rest |= {"title": "someone else"} if change == "title" else {}
     rest |= {"extra": {"contract": 1}} if change == "extra" else {}
     rest |= {"hooks": []} if change == "hooks" else {}
@@ -257,7 +262,7 @@ def test_another_training_begins_anew(
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, Pictures(300) if change == "pictures" else pictures, objective, settings, progress=told, **rest)
     assert "stopped at step 2 of" in told.notes[-1]
-    assert ("is left alone" in told.notes[0]) is (change != "title")
+    assert ("is left alone" in told.notes[0]) is (change not in {"title", "network"})
     assert len(list(tmp_path.iterdir())) == 2
     monkeypatch.undo()
     told = Told()

@@ -65,6 +65,7 @@ def train_aware(
     if reason is None and bench.deadline.passed:
         reason = OUT_OF_TIME
     if reason is not None:
+        bench.progress.note(f"--qat {choice.when.value}: {reason}; not trained")
         return _with(chained, Trial(QAT, kept=False, why=f"not trained: {reason}"))
     started = time.monotonic()
     try:
@@ -93,9 +94,11 @@ def train_aware(
 
 def _idle(bench: Workbench, best: State, contract: Contract) -> str | None:
     """Why nothing needs to be trained; None where the contract would be missed."""
+    if contract.max_drop is None and contract.min_agreement is None:
+        return "nothing of accuracy is promised (--max-drop, --min-agreement), so nothing can be missed"
     standing = standing_of(contract, bench, best.graph)
     if standing is None:
-        return "nothing is promised of accuracy (--max-drop, --min-agreement) that the selection pictures could tell of"
+        return "the selection pictures cannot tell of what is promised (--max-drop, --min-agreement)"
     return f"the contract is met without it: {standing.sentence}" if standing.met else None
 
 

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.bundle.manifest import Format
 from edgewright.device_profiles.profile import load_profile
 from edgewright.optimize.compression.aware import train_aware
 from edgewright.optimize.compression.figures import Way, measure_path
 from edgewright.optimize.compression.kept import default_checkpoints, trim
+from edgewright.optimize.compression.labelling import check_task, labels_of_factory
 from edgewright.optimize.compression.opening import open_learning
 from edgewright.optimize.compression.outlook import planned_trainings
 from edgewright.optimize.compression.run import compress
-from edgewright.optimize.compression.steps import DistilStep, PruneStep, QatWhen
+from edgewright.optimize.compression.steps import DistilStep, PruneStep, QatWhen, no_network
 from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.errors import LabelsError, OptimizeError, SpecError
 from edgewright.optimize.pruning.settings import TargetKind
 from edgewright.optimize.shipping import another_kind
 from edgewright.optimize.sources.factory import is_factory_reference
 from edgewright.optimize.steps import make_plan
-from edgewright.optimize.tflite import TfliteForm, write_tflite
+from edgewright.optimize.training.sets.truths import check_labels
 from edgewright.runtime.machine import describe_machine
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.roles import Roles
     from edgewright.optimize.sources import FloatModel
-    from edgewright.optimize.spec import SourceModel
+    from edgewright.optimize.spec import ModelSpec, SourceModel
     from edgewright.optimize.steps import PlannedStep, Probe
 
 __all__ = ["Journey"]
+
+_TRAINED_FILE = ".pt2"  # holds a network, not only what it computes
 
 
 class Journey:
@@ -65,10 +68,14 @@ class Journey:
             DataError: There are no training pictures where they are said to be.
             LabelsError: Likewise for their labels.
             SpecError: A latency is aimed at that this machine cannot tell.
+            ModelError: The model is a file, and a step trains a PyTorch network.
         """
         compression = self._compression
         if compression is None:
             return
+        model = Path(self._request.model)
+        if compression.steps and model.exists() and model.suffix.lower() != _TRAINED_FILE:
+            raise no_network(self._request.model, compression.steps[0])
         if find_spec("torch") is None:
             what = "this run trains a network, and torch is not installed"
             raise MissingExtraError(what, "optimize,torch")
@@ -83,6 +90,9 @@ class Journey:
         data = compression.data
         if not is_factory_reference(data.source):
             open_samples(data.source)
+        made = is_factory_reference(data.source) and not Path(data.source).exists()
+        if compression.labelled_by_teacher and made:
+            raise labels_of_factory(data.source)
         if data.labels is not None and not data.labels.exists() and not compression.labelled_by_teacher:
             msg = f"there are no labels at {data.labels}"
             raise LabelsError(msg)
@@ -90,6 +100,24 @@ class Journey:
             self._progress.note(
                 "no checkpoints are kept, so a run that is cut short begins anew; name --checkpoints DIR"
             )
+
+    def check_labels(self, spec: ModelSpec) -> None:
+        """Refuses labels that are none of the network's, before the pictures are read.
+
+        Args:
+            spec: Of the network.
+
+        Raises:
+            SpecError: A teacher is to label pictures for a network that is no detector.
+            LabelsError: The label file is malformed, or does not belong to the network.
+        """
+        compression = self._compression
+        if compression is None or compression.data.labels is None:
+            return
+        if compression.labelled_by_teacher:
+            check_task(spec)
+        elif not is_factory_reference(compression.data.source):
+            check_labels(compression.data.labels, spec)
 
     def _check_latency(self, compression: Compression) -> None:
         name = self._request.search.profile
@@ -123,15 +151,12 @@ class Journey:
             roles: Whose pictures nothing is trained on.
 
         Raises:
-            As ``compress``; and ConversionError where TFLite is asked for and the given network cannot be written.
+            As ``compress``.
         """
         if self._compression is None or not self.has_steps:
             return ()
         if self._compression.checkpoints == default_checkpoints():
             trim(default_checkpoints())
-        if Format.TFLITE in self._request.formats:
-            # What cannot be written is better known before hours of training than after.
-            write_tflite(prepared, form=TfliteForm.FLOAT32)
         learn = self._learn(self._compression, roles)
         formats = self._request.formats
         return compress(source, prepared, self._compression, learn, self._progress, formats=formats)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from edgewright.optimize.progress import Progress
     from edgewright.optimize.request import OptimizeRequest
     from edgewright.optimize.sources import FloatModel
-    from edgewright.optimize.spec import SourceModel
+    from edgewright.optimize.spec import ModelSpec, SourceModel
 
-__all__ = ["label_by_teacher"]
+__all__ = ["check_task", "label_by_teacher", "labels_of_factory"]
 
 
 def label_by_teacher(
@@ -59,11 +59,8 @@ def label_by_teacher(
     """
     expression = compression.data.source
     if is_factory_reference(expression) and not Path(expression).exists():
-        msg = (
-            f"--train-labels teacher labels the pictures of a folder or a film, and {expression} is a factory, which "
-            "makes pictures and labels alike; leave --train-labels out"
-        )
-        raise SpecError(msg)
+        raise labels_of_factory(expression)
+    check_task(source.spec)
     pictures, other = open_samples(expression), _other_teacher(compression.teacher, source, progress)
     teacher = source.source_sha256 if other is None else _digest(other)
     name = sha256_hex(f"{teacher} {_identity(pictures)} {sorted(exclude)}".encode())[:16]
@@ -79,6 +76,35 @@ def label_by_teacher(
     who = "the network" if other is None else f"the teacher {other.spec.name}"
     progress.note(f"{who} labelled {len(found.pictures)} pictures, {found.certain} boxes: {path}")
     return path
+
+
+def labels_of_factory(expression: str) -> SpecError:
+    """The error for a factory of pictures that a teacher is to label.
+
+    Args:
+        expression: The factory.
+    """
+    return SpecError(
+        f"--train-labels teacher labels the pictures of a folder or a film, and {expression} is a factory, which "
+        "makes pictures and labels alike; leave --train-labels out"
+    )
+
+
+def check_task(spec: ModelSpec) -> None:
+    """Refuses a network that no teacher labels pictures for.
+
+    Args:
+        spec: Of the network.
+
+    Raises:
+        SpecError: It is no detector.
+    """
+    if spec.task is not Task.DETECT:
+        msg = (
+            f"--train-labels teacher writes boxes for detectors, and {spec.name} is no detector; leave --train-labels out: "
+            "a step learns from the teacher's answers themselves"
+        )
+        raise SpecError(msg)
 
 
 def _other_teacher(named: ModelReference | None, source: FloatModel, progress: Progress) -> SourceModel | None:

@@ -33,7 +33,7 @@ from edgewright.optimize.compression.steps import (
     Terms,
     TuneStep,
 )
-from edgewright.optimize.compression.tables import settings_from
+from edgewright.optimize.compression.tables import check_keys, settings_from
 from edgewright.optimize.errors import SpecError
 from edgewright.optimize.pruning.settings import PruneSettings, PruneTarget
 from edgewright.optimize.pruning.sparse import SparseSettings
@@ -102,6 +102,8 @@ def _step(table: Any, number: int) -> Step:
     if kind == "sparsify":
         given["sparse"] = settings_from(SparseSettings, table, where, besides=besides)
         return settings_from(SparsifyStep, table, where, besides=besides | _SPARSE, given=given)
+    # Before the target is looked for: of a misspelt one it would say that there is none.
+    check_keys(table, besides | _TARGETS | _PRUNE | {"between"}, where)
     given["prune"] = _prune(table, where, besides | {"between"})
     return settings_from(PruneStep, table, where, besides=besides | _TARGETS | _PRUNE, given=given)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import Format
 from edgewright.optimize.compression.comparing import check_pruned, file_pairs
-from edgewright.optimize.compression.steps import DistilStep, PruneStep, SparsifyStep
+from edgewright.optimize.compression.steps import DistilStep, PruneStep, SparsifyStep, no_network
 from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.preparation import prepare_source
 from edgewright.optimize.pruning.scaled import scaled_copy
@@ -102,11 +102,7 @@ def compress(
     if not compression.steps:
         return ()
     if original.module is None:
-        msg = (
-            f"{original.source} is a file, and the recipe's step {compression.steps[0].label} trains a PyTorch network: "
-            "name the function that makes it, as package.module:factory; --qat takes files too"
-        )
-        raise ModelError(msg)
+        raise no_network(original.source, compression.steps[0])
     return _Run(original, compression, learn(original.module), progress, tuple(formats)).run(prepared)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
-from edgewright.optimize.errors import SpecError
+from edgewright.optimize.errors import ModelError, SpecError
 from edgewright.optimize.qat.train import QatSettings
 from edgewright.optimize.training.settings import TrainSettings
 
@@ -29,6 +29,7 @@ __all__ = [
     "Step",
     "Terms",
     "TuneStep",
+    "no_network",
 ]
 
 TEACHER_LABELS = "teacher"
@@ -172,6 +173,19 @@ class TuneStep:
 
 
 Step: TypeAlias = "DistilStep | PruneStep | SparsifyStep | TuneStep"
+
+
+def no_network(source: str, step: Step) -> ModelError:
+    """The error for a file whose network cannot be trained.
+
+    Args:
+        source: The model as the user named it.
+        step: The first one of the recipe.
+    """
+    return ModelError(
+        f"{source} is a file, and the recipe's step {step.label} trains a PyTorch network: "
+        "name the function that makes it, as package.module:factory; --qat takes files too"
+    )
 
 
 class QatWhen(str, Enum):

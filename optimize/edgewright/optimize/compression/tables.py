@@ -13,9 +13,27 @@ from edgewright.optimize.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["settings_from"]
+__all__ = ["check_keys", "settings_from"]
 
 T = TypeVar("T")
+
+
+def check_keys(table: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+    """Refuses keys that mean nothing.
+
+    Args:
+        table: Keys with dashes, as a recipe has them.
+        allowed: All that it may have.
+        where: For messages, such as ``step 2 (prune)``.
+
+    Raises:
+        SpecError: Naming the key and what there is.
+    """
+    known = {key.replace("_", "-") for key in allowed}
+    unknown = next((key for key in table if key.replace("_", "-") not in known), None)
+    if unknown is not None:
+        msg = f"the recipe's {where} has the unknown key {unknown!r}; it may have {', '.join(sorted(known))}"
+        raise SpecError(msg)
 
 
 def settings_from(

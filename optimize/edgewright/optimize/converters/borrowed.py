@@ -32,7 +32,15 @@ if TYPE_CHECKING:
 
     from edgewright.optimize.spec import SourceModel
 
-__all__ = ["BorrowedFiles", "Names", "Route", "convert_tensorflow", "convert_torch", "quantize_file"]
+__all__ = [
+    "BorrowedFiles",
+    "Names",
+    "Route",
+    "convert_tensorflow",
+    "convert_torch",
+    "missing_of",
+    "quantize_file",
+]
 
 _TIMEOUT_S = 1800.0
 _LAST_WORDS = 400
@@ -164,12 +172,21 @@ def quantize_file(
         return (Path(folder) / "int8.tflite").read_bytes()
 
 
-def _check_installed(route: Route) -> None:
+def missing_of(route: Route) -> tuple[str, str] | None:
+    """A package that a converter needs and that is not installed, and the extra that brings it; None without any.
+
+    Args:
+        route: The converter.
+    """
     packages, extra = _NEEDS[route]
-    for package in packages:
-        if find_spec(package) is None:
-            what = f"converting by {route.value} needs {package}, which is not installed"
-            raise MissingExtraError(what, extra)
+    return next(((package, extra) for package in packages if find_spec(package) is None), None)
+
+
+def _check_installed(route: Route) -> None:
+    missing = missing_of(route)
+    if missing is not None:
+        what = f"converting by {route.value} needs {missing[0]}, which is not installed"
+        raise MissingExtraError(what, missing[1])
 
 
 def _convert(

@@ -6,17 +6,22 @@ INT8 model is then at chance as well, the drop is about zero with a narrow inter
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgewright.optimize.contract import Measured
 
-__all__ = ["accuracy_doubt", "precision_doubt"]
+__all__ = ["accuracy_doubt", "agreement_doubt", "precision_doubt"]
 
 # Whatever chance is: of a model that scores less, nothing is left to lose.
 _LEAST = 0.02
 # Boxes drawn at random have an AP of nearly nothing; an interval that begins below this may as well begin at 0.
 _ALMOST_ZERO = 0.005
+_ENOUGH_ANSWERS = 8  # fewer pictures may well be of one kind
+_NEARLY_ALL = 0.98
 _CHECK = "check the labels, their order, and the preprocessing"
 
 
@@ -45,6 +50,23 @@ def precision_doubt(float_: Measured, title: str) -> str | None:
         return None
     scored = f"{title} {float_.value:.3f} [{float_.low:.3f} to {float_.high:.3f}]"
     return _told(scored, "0", doubtful=float_.value >= _LEAST)
+
+
+def agreement_doubt(classes: Sequence[int]) -> str | None:
+    """Why agreement with a classifier tells nothing, None where it does.
+
+    Wrong preprocessing saturates a network: it answers one class whatever it sees, and so does every form of it.
+
+    Args:
+        classes: Float's best class of each picture.
+    """
+    if len(classes) < _ENOUGH_ANSWERS:
+        return None
+    most = Counter(classes).most_common(1)[0][1]
+    if most < _NEARLY_ALL * len(classes):
+        return None
+    all_of = f"all {len(classes)}" if most == len(classes) else f"{most} of {len(classes)}"
+    return f"float gives the same class for {all_of} pictures: agreement says nothing; check --scale and --mean"
 
 
 def _reaches(figure: Measured, chance: float) -> bool:

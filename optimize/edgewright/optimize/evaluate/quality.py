@@ -18,7 +18,7 @@ from edgewright.optimize.errors import JudgeError
 from edgewright.optimize.evaluate.accuracy import compare_accuracy
 from edgewright.optimize.evaluate.agreement import box_agreement, match_frame, top_agreement
 from edgewright.optimize.evaluate.coco import GroundTruth, compare_precision
-from edgewright.optimize.evaluate.doubt import accuracy_doubt, precision_doubt
+from edgewright.optimize.evaluate.doubt import accuracy_doubt, agreement_doubt, precision_doubt
 from edgewright.optimize.evaluate.intervals import CONFIDENCE
 from edgewright.runtime.types import Classification, Detections
 
@@ -193,7 +193,8 @@ def _top_quality(seen: Observation) -> Quality:
     details = {"frames": agreement.frames, "differing": len(agreement.differing), "headline": "top1_agreement"}
     headline = _scaled(agreement.share, 100.0)
     metrics = _metrics(rows, seen.digest)
-    return Quality(headline, "top-1 agreement", metrics, details, _class_disagreement(seen))
+    doubt = agreement_doubt([int(said.class_ids[0]) for said in _classifications(seen)[0]])
+    return Quality(headline, "top-1 agreement", metrics, details, _class_disagreement(seen), doubt)
 
 
 def _metrics(rows: Mapping[tuple[str, str], Measured], dataset: str) -> tuple[Metric, ...]:

@@ -67,7 +67,7 @@ class Plan:
         if price > self.budget:
             msg = (
                 f"{self.what} cannot come down to {self.budget / whole:.1%} of the whole: with every layer pruned as far "
-                f"as round_to, most and keep allow, {price / whole:.1%} remains, and that is the least that can be had"
+                f"as round-to, most and keep allow, {price / whole:.1%} remains, and that is the least that can be had"
             )
             raise PassError(msg)
 

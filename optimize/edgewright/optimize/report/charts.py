@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.bundle.figures import milliseconds
 from edgewright.optimize.report.svg import WIDTH, svg
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["gauge", "latency_chart", "stage_chart"]
 
 _LEFT = 104
 _RIGHT = 16
+_LABEL = 28  # width of one percentile's name
 _FURTHEST = 2.0  # of a speed-up, on the scale
 _STAGES = ("preprocess", "inference", "decode")
 
@@ -84,7 +86,7 @@ def latency_chart(variants: Sequence[Mapping[str, Any]]) -> str:
             if value <= end
         ]
         parts.append(f'<g class="dots v{number}">{"".join(dots)}</g>')
-        parts.extend(_mark(row["stages"]["total"][key], end, middle, key) for key in ("p50", "p95", "p99"))
+        parts += _marks(row["stages"]["total"], end, middle)
     if beyond:
         # Far to the right they would squeeze everything else.
         told = f"{beyond} slower frame{'' if beyond == 1 else 's'} beyond the edge"
@@ -115,7 +117,7 @@ def stage_chart(variants: Sequence[Mapping[str, Any]]) -> str:
         for stage in _STAGES:
             spent = row["stages"][stage]["p50"]
             left, right = _at(x, end), _at(x + spent, end)
-            title = f"<title>{stage} {spent:.2f} ms</title>"
+            title = f"<title>{stage} {milliseconds(spent)} ms</title>"
             parts.append(
                 f'<rect class="{stage}" x="{left}" y="{top}" width="{right - left:.1f}" height="24">{title}</rect>'
             )
@@ -127,10 +129,22 @@ def _at(value: float, end: float) -> float:
     return round(_LEFT + float(value) / end * (WIDTH - _LEFT - _RIGHT), 1)
 
 
-def _mark(value: float, end: float, middle: float, key: str) -> str:
-    x = _at(value, end)
-    line = f'<line class="mark {key}" x1="{x}" x2="{x}" y1="{middle - 17}" y2="{middle + 17}"/>'
-    return line + f'<text class="marked" x="{x}" y="{middle - 21}" text-anchor="middle">{key}</text>'
+def _marks(total: Mapping[str, float], end: float, middle: float) -> list[str]:
+    """Lines at the percentiles; those too near each other share a label."""
+    places = {key: _at(total[key], end) for key in ("p50", "p95", "p99")}
+    parts, groups = [], list[list[str]]()
+    for key, x in places.items():
+        parts.append(f'<line class="mark {key}" x1="{x}" x2="{x}" y1="{middle - 17}" y2="{middle + 17}"/>')
+        # A shared label is longer, and stands in the middle of its lines.
+        if groups and x - places[groups[-1][-1]] < _LABEL * (1 + len(groups[-1])) / 2:
+            groups[-1].append(key)
+        else:
+            groups.append([key])
+    for keys in groups:
+        x = round((places[keys[0]] + places[keys[-1]]) / 2, 1)
+        label = ", ".join(keys)
+        parts.append(f'<text class="marked" x="{x}" y="{middle - 21}" text-anchor="middle">{label}</text>')
+    return parts
 
 
 def _axis(end: float, bottom: float) -> str:

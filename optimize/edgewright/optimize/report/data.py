@@ -121,6 +121,7 @@ def _delivery(one: Delivery, given: ReportInput) -> dict[str, Any]:
             "precision": precisions[choice.judged],
             "shipped": choice.name,
             "float_shipped": choice.gated,
+            "why": choice.why,
             "foreign": given.foreign,
         },
         "speed": _speed(judgement.bench, precisions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +42,18 @@ def path_chart(rows: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         An SVG element, empty where nothing was measured.
     """
-    shown = [row for row in rows if _figure(row) is not None]
-    numbers = [number for number, row in enumerate(rows, start=1) if _figure(row) is not None]
+    drawn = [(number, row) for number, row in enumerate(rows, start=1) if _figure(row) is not None]
+    # The last step's file and the shipped one may be the same, measured twice: the later row is what is shipped.
+    once = {_file(row): (number, row) for number, row in drawn}
+    numbers, shown = [number for number, _ in once.values()], [row for _, row in once.values()]
     if len(shown) < 2:
         return ""
     lows = [float((_figure(row) or (0, 0, 0))[1]) for row in shown]
     highs = [float((_figure(row) or (0, 0, 0))[2]) for row in shown]
     end = 1.1 * max(row["p50_ms"] for row in shown)
     pad = 0.08 * max(max(highs) - min(lows), 1e-3)
-    low, high = min(lows) - pad, max(highs) + pad
+    # Nothing is better than all of it.
+    low, high = max(0.0, min(lows) - pad), min(1.0, max(highs) + pad)
 
     def x(value: float) -> float:
         return float(round(_LEFT + value / end * (WIDTH - _LEFT - _RIGHT), 1))
@@ -90,20 +94,34 @@ def _axes(
 ) -> list[str]:
     parts = []
     bottom = _HEIGHT - _BOTTOM
-    for number in range(_TICKS + 1):
-        at = end * number / _TICKS
+    for at in _round_ticks(0.0, end):
         parts.append(f'<line class="grid" x1="{x(at)}" x2="{x(at)}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(f'<text class="tick" x="{x(at)}" y="{bottom + 18}" text-anchor="middle">{at:.3g}</text>')
-        value = span[0] + (span[1] - span[0]) * number / _TICKS
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y(value)}" y2="{y(value)}"/>')
-        parts.append(
-            f'<text class="tick" x="{_LEFT - 8}" y="{y(value) + 4}" text-anchor="end">{100 * value:.1f}</text>'
-        )
+        parts.append(f'<text class="tick" x="{x(at)}" y="{bottom + 18}" text-anchor="middle">{at:.6g}</text>')
+    for percent in _round_ticks(100 * span[0], 100 * span[1]):
+        level = y(percent / 100)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{level}" y2="{level}"/>')
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{level + 4}" text-anchor="end">{percent:.6g}</text>')
     parts.append(
         f'<text class="tick" x="{(_LEFT + WIDTH - _RIGHT) / 2}" y="{bottom + 36}" text-anchor="middle">ms</text>'
     )
     parts.append(f'<text class="tick" x="4" y="12">{title}, percent</text>')
     return parts
+
+
+def _round_ticks(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten, about as many as ``_TICKS``, within both ends."""
+    rough = max(high - low, 1e-9) / _TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(size - rough))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(number * step, 9) for number in range(first, last + 1)]
+
+
+def _file(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """What tells two files apart, as far as rows tell."""
+    agreement = row["agreement"]
+    kept = None if agreement is None else agreement[0]
+    return row["format"], row["precision"], row["bytes"], row["parameters"], row["macs"], kept
 
 
 def _figure(row: Mapping[str, Any]) -> tuple[float, float, float] | None:

@@ -9,10 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
+from edgewright.bundle.figures import fixed, milliseconds
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.path_chart import path_chart
 from edgewright.optimize.report.summary import ratio_spread
+from edgewright.optimize.report.words import (
+    METRIC_TITLES,
+    form_word,
+    int8_left_out,
+    metric_interval,
+    metric_title,
+    metric_value,
+    own_verdict,
+    parts_of,
+    why_float,
+)
 from edgewright.optimize.sensitivity.chart import noisiest, region_chart, shown_regions, signed_bytes, sqnr_chart
 from edgewright.optimize.sizes import format_bytes, size_change
 
@@ -25,23 +37,6 @@ __all__ = ["METRIC_TITLES", "render_html", "render_markdown"]
 
 _HERE = Path(__file__).parent
 _SHOWN_ALONE = 4
-
-#: Metric name to (title, factor, decimals, unit) as people read it.
-METRIC_TITLES: Mapping[str, tuple[str, float, int, str]] = {
-    "ap50": ("AP at IoU 0.5", 100, 1, ""),
-    "ap50_drop": ("AP at IoU 0.5, lost", 100, 1, " points"),
-    "ap": ("AP at IoU 0.50 to 0.95", 100, 1, ""),
-    "ap_drop": ("AP at IoU 0.50 to 0.95, lost", 100, 1, " points"),
-    "top1_accuracy": ("top-1 accuracy", 100, 1, " %"),
-    "top1_accuracy_drop": ("top-1 accuracy, lost", 100, 1, " points"),
-    "boxes_kept": ("float boxes kept", 100, 1, " %"),
-    "boxes_extra": ("INT8 boxes that float does not have", 100, 1, " %"),
-    "mean_iou": ("mean IoU of kept boxes", 1, 3, ""),
-    "score_rmse": ("score error (RMSE) of kept boxes", 1, 3, ""),
-    "top1_score_rmse": ("error of the best class's probability (RMSE)", 1, 3, ""),
-    "agreement_ap50": ("AP with float's boxes as truth", 100, 1, ""),
-    "top1_agreement": ("same best class", 100, 1, " %"),
-}
 
 
 def render_html(report: Report) -> str:
@@ -79,7 +74,7 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"bytes": format_bytes, "metric": _metric, "interval": _interval, "title": _title}
+    environment.filters |= {"bytes": format_bytes, "metric": metric_value, "interval": metric_interval}
     environment.filters |= {
         "fixed": _fixed,
         "pretty": _pretty,
@@ -93,7 +88,9 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "size_change": size_change,
         "spread": ratio_spread,
         "count": _count,
-        "metric_title": _metric_title,
+        "title": metric_title,
+        "ms": milliseconds,
+        "word": form_word,
     }
     environment.globals |= {
         # The charts escape what they take in, so the templates may mark them safe.
@@ -102,6 +99,11 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "stage_chart": stage_chart,
         "path_chart": path_chart,
         "headline": _headline,
+        "own_verdict": own_verdict,
+        "why_float": why_float,
+        "int8_left_out": int8_left_out,
+        "shipped_names": [part["judged"]["shipped"] for part in parts_of(data)],
+        "rejected_names": [part["judged"]["name"] for part in parts_of(data) if part["judged"]["float_shipped"]],
         "region_chart": region_chart,
         "sqnr_chart": sqnr_chart,
     }
@@ -109,27 +111,8 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
     return rendered
 
 
-def _title(metric: Mapping[str, Any]) -> str:
-    name: str = metric["name"]
-    return METRIC_TITLES.get(name, (name, 1, 4, ""))[0]
-
-
-def _metric(metric: Mapping[str, Any]) -> str:
-    _, factor, decimals, unit = METRIC_TITLES.get(metric["name"], ("", 1, 4, ""))
-    return f"{metric['value'] * factor:.{decimals}f}{unit}"
-
-
-def _interval(metric: Mapping[str, Any]) -> str:
-    _, factor, decimals, _ = METRIC_TITLES.get(metric["name"], ("", 1, 4, ""))
-    return f"{metric['low'] * factor:.{decimals}f} to {metric['high'] * factor:.{decimals}f}"
-
-
 def _fixed(value: float | None, decimals: int = 2) -> str:
-    return "unknown" if value is None else f"{value:.{decimals}f}"
-
-
-def _metric_title(name: str) -> str:
-    return METRIC_TITLES.get(name, (name, 1, 4, ""))[0]
+    return "unknown" if value is None else fixed(value, decimals)
 
 
 def _count(number: int) -> str:
@@ -152,11 +135,11 @@ def _code(text: object) -> str:
     return f"{marks}{content}{marks}" if len(marks) == 1 else f"{marks} {content} {marks}"
 
 
-def _alone(picture: Mapping[str, Any]) -> str:
+def _alone(picture: Mapping[str, Any], form: str = "INT8") -> str:
     """What only one of both models saw in a picture, in words."""
     # Bundles made before this was recorded hold no such rows.
     told = []
-    for name, words in (("lost", "INT8 lost"), ("extra", "INT8 alone saw")):
+    for name, words in (("lost", f"{form} lost"), ("extra", f"{form} alone saw")):
         rows = picture.get(name, ())
         shown = ", ".join(f"{row['label']} {row['score']:.2f}" for row in rows[:_SHOWN_ALONE])
         more = f" and {len(rows) - _SHOWN_ALONE} more" if len(rows) > _SHOWN_ALONE else ""

@@ -52,8 +52,8 @@ def refuse(node: Node, reason: str) -> ConversionError:
         reason: Why, without a full stop.
     """
     return ConversionError(
-        f"{node.kind} {node.name!r} cannot be written as TFLite: {reason}; rewrite that part of the model, choose "
-        f"--formats onnx, or take one of the converters in the extras tflite-export and tensorflow"
+        f"{node.kind} {node.name!r} cannot be written as TFLite: {reason}",
+        remedy="rewrite that part of the model, or choose --formats onnx",
     )
 
 

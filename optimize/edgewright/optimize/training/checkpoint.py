@@ -64,15 +64,16 @@ class Checkpoint:
 class CheckpointFolder:
     """The checkpoints of one training."""
 
-    def __init__(self, folder: Path, title: str, key: str) -> None:
+    def __init__(self, folder: Path, title: str, key: str, network: str = "") -> None:
         """Writes and reads nothing yet.
 
         Args:
             folder: Of the checkpoints of any trainings.
             title: Of this one.
             key: SHA-256 over all that determines it.
+            network: SHA-256 over the layers of what is trained, whatever their weights.
         """
-        self._key = key
+        self._key, self._network = key, network
         self._damaged: dict[str, str] = {}  # what is wrong with those that were found damaged, by name
         self._slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "training"
         self.path = folder / f"{self._slug}-{key[:16]}"
@@ -104,12 +105,24 @@ class CheckpointFolder:
             raise TrainingError(msg)
 
     def others(self) -> list[str]:
-        """Folders of trainings with this title that something else determines."""
+        """Folders of trainings of the same network with this title that something else determines."""
         return sorted(
             path.name
             for path in self.path.parent.glob(f"{self._slug}-*")
-            if path != self.path and re.fullmatch(r"[0-9a-f]{16}", path.name[len(self._slug) + 1 :])
+            if path != self.path
+            and re.fullmatch(r"[0-9a-f]{16}", path.name[len(self._slug) + 1 :])
+            and self._same_network(path)
         )
+
+    def _same_network(self, training: Path) -> bool:
+        """Whether another training is one of this network; what cannot be read is none."""
+        newest = max(training.glob("step-*/record.json"), default=None)
+        if newest is None:
+            return False
+        try:
+            return bool(_read_record(newest).get("network") == self._network)
+        except (IntegrityError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
+            return False
 
     def save(self, step: int, state: Mapping[str, Any], parts: Parts, *, ended: bool = False) -> None:
         """Writes one; until it is whole, the one before stays.
@@ -135,7 +148,7 @@ class CheckpointFolder:
                     (folder / file).write_bytes(data)
                     files[file] = {"part": part, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             record = {"format": _FORMAT, "key": self._key, "step": step, "ended": ended, "state": dict(state)}
-            record |= {"parts": sorted(parts), "files": files, "kinds": kinds}
+            record |= {"network": self._network, "parts": sorted(parts), "files": files, "kinds": kinds}
             text = json.dumps({"record": record, "sha256": _digest(record)}, sort_keys=True)
             (folder / "record.json").write_text(text, encoding="utf-8")
         if ended:
@@ -177,15 +190,7 @@ class CheckpointFolder:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     def _read(self, folder: Path) -> Checkpoint:
-        path = folder / "record.json"
-        if path.stat().st_size > _RECORD_BYTES:
-            msg = f"record.json has {path.stat().st_size} bytes; at most {_RECORD_BYTES} are read"
-            raise IntegrityError(msg)
-        both = json.loads(path.read_bytes())
-        record = both["record"]
-        if both["sha256"] != _digest(record):
-            msg = "record.json is not what was written"
-            raise IntegrityError(msg)
+        record = _read_record(folder / "record.json")
         if record["format"] != _FORMAT or record["key"] != self._key:
             msg = "it belongs to another training, or was written by another edgewright"
             raise IntegrityError(msg)
@@ -195,6 +200,18 @@ class CheckpointFolder:
             kinds = {key: kind for key, kind in record["kinds"][file["part"]].items() if key in arrays}
             parts[file["part"]].update(from_arrays(arrays, kinds))
         return Checkpoint(int(record["step"]), bool(record["ended"]), dict(record["state"]), parts)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > _RECORD_BYTES:
+        msg = f"record.json has {path.stat().st_size} bytes; at most {_RECORD_BYTES} are read"
+        raise IntegrityError(msg)
+    both = json.loads(path.read_bytes())
+    record: dict[str, Any] = both["record"]
+    if both["sha256"] != _digest(record):
+        msg = "record.json is not what was written"
+        raise IntegrityError(msg)
+    return record
 
 
 def _read_file(folder: Path, name: str, file: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +26,18 @@ class Interrupts:
     Then they do what they would have done at once: whoever handles them is asked. SIGTERM, where nobody handles it,
     becomes a KeyboardInterrupt, so that what was begun is left in order, and ends the process at the exit.
 
+    The first one is answered at once, by a line on standard error: the step that is waited for may take a while.
+
     Signals reach Python's main thread only; elsewhere, and where somebody ignores them, nothing is changed.
     """
 
-    def __init__(self) -> None:
-        """Changes nothing yet."""
+    def __init__(self, said: str = "") -> None:
+        """Changes nothing yet.
+
+        Args:
+            said: The line that the first signal is answered with; nothing is said where it is empty.
+        """
+        self._said = said
         self._held = 0  # blocks within blocks
         self._waiting: int | None = None
         self._deadly: int | None = None
@@ -70,6 +79,9 @@ class Interrupts:
             self._act(number, None)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
+        if self._said:
+            _tell(self._said)
+            self._said = ""
         if self._held and self._waiting is None:
             self._waiting = number
             return
@@ -83,3 +95,12 @@ class Interrupts:
             return
         self._deadly = number
         raise KeyboardInterrupt
+
+
+def _tell(line: str) -> None:
+    """Straight to standard error: what the signal came amid may hold the lock of the stream or of a live display."""
+    try:
+        begun = "\n" if sys.stderr.isatty() else ""  # a bar, or what the terminal echoed
+        os.write(sys.stderr.fileno(), f"{begun}{line}\n".encode())
+    except (OSError, ValueError, AttributeError):  # closed, or none of its own, as under a test runner
+        return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.training.settings import TrainSettings
     from edgewright.optimize.training.types import Objective, TrainingSet
 
-__all__ = ["key_of"]
+__all__ = ["key_of", "network_of"]
 
 _FORMAT = 2
 _NO_MATTER = frozenset({"checkpoint_minutes"})
@@ -64,6 +64,16 @@ def key_of(
         "extra": dict(extra),
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def network_of(module: torch.nn.Module) -> str:
+    """SHA-256 over the layers of a module and their sizes, whatever their weights, code and training.
+
+    Args:
+        module: The network.
+    """
+    sizes = {name: list(tensor.shape) for name, tensor in tensors_of(module).items()}
+    return hashlib.sha256(json.dumps([_layers(module), sizes], sort_keys=True).encode()).hexdigest()
 
 
 def _code_of(module: torch.nn.Module) -> dict[str, str]:

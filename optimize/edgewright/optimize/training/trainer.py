@@ -23,7 +23,7 @@ from edgewright.optimize.errors import TrainingError
 from edgewright.optimize.progress import SilentProgress
 from edgewright.optimize.training.checkpoint import CheckpointFolder
 from edgewright.optimize.training.interrupts import Interrupts
-from edgewright.optimize.training.key import key_of
+from edgewright.optimize.training.key import key_of, network_of
 from edgewright.optimize.training.loop import Loop
 from edgewright.optimize.training.precision import choose_device
 from edgewright.optimize.training.state import State
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from edgewright.optimize.training.types import Objective, TrainingSet
 
 __all__ = ["Hook", "Look", "Trained", "Trainer"]
+
+_STOPPING_KEPT = "stopping: writing a checkpoint ..."
+_STOPPING = "stopping when this step is done ..."
 
 
 class Trainer:
@@ -104,7 +107,8 @@ class Trainer:
             raise TrainingError(msg)
         task = Task(module, training_set, objective, title, evaluate, enough, tuple(hooks))
         store = self._open_store(task, dict(extra or {}), device)
-        with _surroundings(settings, device) as interrupts, _moved(module, objective.adapters, device):
+        stopping = _STOPPING if store is None else _STOPPING_KEPT
+        with _surroundings(settings, device, stopping) as interrupts, _moved(module, objective.adapters, device):
             state = State(module, objective.adapters, settings, device)
             loop = Loop(
                 settings, task, state, device=device, store=store, progress=self._progress, interrupts=interrupts
@@ -124,7 +128,7 @@ class Trainer:
         extra |= {"title": task.title, "hooks": describe_hooks(task.hooks)}
         extra |= {"evaluated": task.evaluate is not None, "stops": task.enough is not None}
         key = key_of(task.module, task.training_set, task.objective, self._settings, extra, device=device)
-        return CheckpointFolder(self._folder, task.title, key)
+        return CheckpointFolder(self._folder, task.title, key, network_of(task.module))
 
 
 def _resume(loop: Loop, state: State, store: CheckpointFolder | None) -> tuple[int, str | None]:
@@ -152,13 +156,13 @@ def _resume(loop: Loop, state: State, store: CheckpointFolder | None) -> tuple[i
 
 
 @contextlib.contextmanager
-def _surroundings(settings: TrainSettings, device: torch.device) -> Iterator[Interrupts]:
+def _surroundings(settings: TrainSettings, device: torch.device, stopping: str) -> Iterator[Interrupts]:
     """Random numbers, threads and signals of a training, given back afterwards."""
     import torch
 
     threads = torch.get_num_threads()
     cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda), Interrupts() as interrupts:
+    with torch.random.fork_rng(cuda), Interrupts(stopping) as interrupts:
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         try:

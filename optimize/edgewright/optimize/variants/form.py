@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from edgewright.bundle.manifest import TensorSpec
 
-__all__ = ["COMPACT", "ModelForm", "form_name", "plain_name"]
+__all__ = ["COMPACT", "ModelForm", "called", "form_name", "plain_name"]
 
 FLOAT = "float"
 COMPACT = "compact"
@@ -32,6 +32,16 @@ def form_name(name: str, kind: Format) -> str:
 def plain_name(name: str) -> str:
     """The name of a form without its format, as ``--ship`` takes it."""
     return name.removesuffix(f"-{Format.TFLITE.value}")
+
+
+def called(name: str, precision: str) -> str:
+    """What a form is called where people read: ``INT8``, or its plain name where it does not compute in INT8.
+
+    Args:
+        name: Of the form.
+        precision: Its arithmetic.
+    """
+    return "INT8" if precision == Precision.INT8.value else plain_name(name)
 
 
 @dataclass(frozen=True, eq=False)

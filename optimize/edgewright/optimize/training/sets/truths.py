@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgewright.optimize.evaluate.coco import GroundTruth
     from edgewright.optimize.spec import ModelSpec
 
-__all__ = ["LEAST_VISIBLE", "Truth", "network_boxes", "npz_labels", "transformed", "walk_labelled"]
+__all__ = ["LEAST_VISIBLE", "Truth", "check_labels", "network_boxes", "npz_labels", "transformed", "walk_labelled"]
 
 LEAST_VISIBLE = 0.3
 """Objects of which less is to be seen count neither as there nor as absent."""
@@ -104,6 +104,19 @@ def walk_labelled(
     watched.rest()
     note = f"{outside} labelled pictures of {labels.name} lie outside the slice of {source.expression}"
     return truths, [note] if outside else []
+
+
+def check_labels(path: Path, spec: ModelSpec) -> None:
+    """Reads a label file for what is wrong with it, whatever the pictures are.
+
+    Args:
+        path: COCO file, CSV, or folder of class folders.
+        spec: Says whether classes or boxes are wanted, and gives the names.
+
+    Raises:
+        LabelsError: It is malformed, or knows other classes than the network.
+    """
+    _read(path, spec)
 
 
 def npz_labels(path: Path, count: int, names: Sequence[str]) -> NDArray[np.int64] | None:
