@@ -152,7 +152,8 @@ def test_a_release_is_made_from_wheels_without_a_network_and_bears_its_final_pla
     assert step.apply() == "9.9-abc"
     made = root / "opt/edgewright/releases/9.9-abc"
     script = (made / "bin/edgewright").read_text()
-    assert script.startswith("#!/opt/edgewright/releases/9.9-abc/bin/python")
+    # pip writes two lines where the path it was installed to is too long for one.
+    assert "/opt/edgewright/releases/9.9-abc/bin/python" in "".join(script.splitlines()[:2])
     assert not [path for path in (made / "bin").iterdir() if path.is_file() and b".part" in path.read_bytes()]
     assert list(made.rglob("main.*.pyc"))
     assert ReleaseStep(board, release).check().done

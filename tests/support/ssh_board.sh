@@ -38,7 +38,15 @@ if [ -d /etc/sudoers.d ]; then
     echo 'board ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/board
     chmod 440 /etc/sudoers.d/board
 fi
-mount --bind "$layers/tmp" /tmp
+# A checkout that lies in /tmp stays to be seen there, for its environment runs commands on the board.
+case "${CHECKOUT:-}" in
+    /tmp/*)
+        mkdir -p "$layers$CHECKOUT"
+        mount --bind "$CHECKOUT" "$layers$CHECKOUT"
+        mount -o remount,bind,ro "$layers$CHECKOUT"
+        ;;
+esac
+mount --rbind "$layers/tmp" /tmp
 mount -o remount,bind,ro /
 echo ready
 cat > /dev/null

@@ -8,6 +8,7 @@ left can be listed to the last file. Needs root.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -81,7 +82,14 @@ class SshBoard:
         if self._holder is None:
             command = ["unshare", "--mount", "--propagation", "private", "sh", str(_SETUP), str(self.folder), *USERS]
             with (self.folder / "setup.log").open("wb") as log:
-                self._holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+                checkout = str(Path(__file__).resolve().parents[2])
+                self._holder = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**os.environ, "CHECKOUT": checkout},
+                )
             assert self._holder.stdout is not None
             said = self._holder.stdout.readline()
             assert said == b"ready\n", (self.folder / "setup.log").read_text(encoding="utf-8")
