@@ -136,7 +136,7 @@ def open_wheelhouse(folder: Path) -> Wheelhouse:
 
 
 def _regular(path: Path) -> BinaryIO:
-    """A file for reading; a pipe or device, on which reading could wait for ever, is refused without opening it long.
+    """A file for reading; a pipe or device, on which reading could wait for ever, is refused.
 
     Raises:
         OSError: It is none, or cannot be opened.
