@@ -46,6 +46,7 @@ network, while equality is asked of every convolution that is given the same inp
 network takes the difference for noise, but a score near a threshold may fall on its other side, so events of whole frames may
 differ by a frame or one more or less. Frames of the camera's size go another way than golden frames, which are stored at the
 input size: `edgewright verify` compares engines, not resizing. Fed frames of the input size, both sides give the same events.
+[ADR 8](../adr/0008-resize-rounding.md) tells how many boxes hang on it, and why it stays so.
 
 ## What emulation cannot show
 
