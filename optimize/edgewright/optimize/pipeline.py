@@ -18,66 +18,55 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import tempfile
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.bundle.manifest import Format, Precision
 from edgewright.bundle.writer import write_bundle
 from edgewright.optimize.candidate import Candidate
-from edgewright.optimize.chain.effort import FORMS, chain_for
-from edgewright.optimize.chain.mixed import OUT_OF_TIME, sqnr_rows
+from edgewright.optimize.chain.effort import chain_for
 from edgewright.optimize.chain.neural import run_neural_compressor
 from edgewright.optimize.chain.nodes import check_nodes
 from edgewright.optimize.chain.planning import Outlook, plan_run
 from edgewright.optimize.chain.run import run_chain
 from edgewright.optimize.chain.workbench import Workbench
 from edgewright.optimize.compression.journey import Journey
-from edgewright.optimize.data.plan import check_sources, open_plan
-from edgewright.optimize.data.samples import open_samples
+from edgewright.optimize.data.plan import check_sources
 from edgewright.optimize.delivery import deliver
 from edgewright.optimize.durations import format_seconds
-from edgewright.optimize.errors import ConversionError, OptimizeError
+from edgewright.optimize.errors import ConversionError
 from edgewright.optimize.finish import Outcome, finish, provenance_of
 from edgewright.optimize.forms import check_wanted, compare_forms, float_form, make_forms, refuse_unmade
 from edgewright.optimize.judge import check_contract
+from edgewright.optimize.loading import Loaded, load_model, open_pictures
 from edgewright.optimize.outputs import check_outputs, room_for_temporary_files
-from edgewright.optimize.parity.measure import layer_rows, output_rows
-from edgewright.optimize.preparation import prepare_source
 from edgewright.optimize.progress import Progress, SilentProgress
-from edgewright.optimize.recipe import recipe_text, reproduced_by
-from edgewright.optimize.report.story import Story
 from edgewright.optimize.request import Engine, OptimizeRequest, OptimizeResult
-from edgewright.optimize.roles import Roles, open_roles
-from edgewright.optimize.sources import FloatModel, load_source
 from edgewright.optimize.steps import Deadline, Plan, StepCache, probe_model
 from edgewright.optimize.target import (
     EMULATED_PICTURES,
     choose_target,
     emulated_boards,
     likely_scheme,
-    predict_boards,
     schemes_to_emulate,
 )
-from edgewright.optimize.tflite_forms import check_tflite, compact_tflite_form, make_tflite_forms
-from edgewright.optimize.variants.form import COMPACT, FLOAT, ModelForm, plain_name
+from edgewright.optimize.telling import Found, Teller, reproduced, says_nothing_of_boards
+from edgewright.optimize.tflite_forms import compact_tflite_form, make_tflite_forms
+from edgewright.optimize.variants.form import COMPACT, ModelForm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from edgewright.optimize.chain.effort import Chain
-    from edgewright.optimize.chain.run import ChainResult, State
-    from edgewright.optimize.compression.run import Stepped
-    from edgewright.optimize.shipping import Choice, FormFigures
-    from edgewright.optimize.target import Target
+    from edgewright.optimize.chain.run import ChainResult
+    from edgewright.optimize.roles import Roles
 
 __all__ = ["OptimizeRequest", "OptimizeResult", "plan_optimize", "run_optimize"]
 
-_COMPARED_PICTURES = 2
 _SCALES_ITSELF = (
     "the model scales pixels itself, which the bundle's preprocessing does in its place, and a borrowed converter starts "
     "from the model: save it without that scaling (Keras: Rescaling, Normalization) and say it by --scale, --mean and "
@@ -132,32 +121,6 @@ def _step_folder(request: OptimizeRequest) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _reproduced(values: Mapping[str, Any], best: State, choice: Choice) -> dict[str, Any]:
-    """The settings that make the shipped file again."""
-    form = None if choice.gated else plain_name(choice.name)
-    further = (form,) if form in FORMS else ()
-    return reproduced_by(values, (*best.names, *further) if best.by_passes else None, best.keep_float, form)
-
-
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    source: FloatModel
-    prepared: bytes
-    notes: tuple[str, ...]
-    steps: tuple[Stepped, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    chained: ChainResult
-    target: Target
-    rows: Mapping[Format, Sequence[FormFigures]]
-    choice: Choice
-    parity: Mapping[str, list[dict[str, Any]]]
-    path: Sequence[Mapping[str, Any]] = ()
-    steps: tuple[Stepped, ...] = ()
-
-
 @dataclass(frozen=True, eq=False)
 class _Further:
     """What is to be known of the forms: notes, who wrote the TFLite files, how their tensors lie."""
@@ -184,7 +147,7 @@ class _Optimization:
     def plan(self) -> Plan:
         self._check()
         loaded = self._load()
-        roles = self._roles(loaded)
+        roles = open_pictures(self._request, loaded.source, self._progress)
         bench = self._workbench(loaded, roles)
         quantizing = self._planned(bench, loaded, roles)
         if self._request.compression is None:
@@ -196,7 +159,7 @@ class _Optimization:
         request, progress = self._request, self._progress
         self._check()
         loaded = self._load()
-        roles = self._roles(loaded)
+        roles = open_pictures(self._request, loaded.source, self._progress)
         small = self._compressed(loaded, roles)
         bench = self._workbench(small, roles)
         bench.promised = loaded.prepared if small.steps else None
@@ -205,6 +168,7 @@ class _Optimization:
         bench.scheme, bench.foreign = target.scheme, target.foreign
         chained = self._journey.aware(self._run_engine(bench, small), bench, roles)
         forms, further = self._forms(bench, loaded, small, chained)
+        teller = Teller(request, self._chain, bench)
         name = request.name or loaded.source.spec.name
         candidate = Candidate(loaded.source, forms, name, request.version)
         with tempfile.TemporaryDirectory(prefix="edgewright-optimize-") as folder:
@@ -214,15 +178,15 @@ class _Optimization:
             rows = compare_forms(draft, candidate, bench, roles, request.timing.threads)
             delivered = deliver(draft, rows, roles, request, progress, foreign=target.foreign)
             first = delivered[0].choice
-            parity = self._parity(draft, loaded, small, further)
+            parity = teller.parity(draft, loaded, small, further.axes)
             path = self._journey.rows(loaded.source, loaded.prepared, small.steps, delivered, roles)
             outcome = Outcome(
                 candidate=candidate,
                 delivered=delivered,
-                story=self._story(bench, roles, _Found(chained, target, rows, first, parity, path, small.steps)),
+                story=teller.story(Found(chained, target, rows, first, parity, path, small.steps), roles),
                 roles=roles,
                 method=chained.best.method,
-                recipe=_reproduced(request.typed, chained.best, first),
+                recipe=reproduced(request.typed, chained.best, first),
                 notes=(
                     *(*small.notes, *roles.plan.notes, *roles.notes, *chained.notes, *further.notes),
                     *(one.choice.why for one in delivered),
@@ -233,7 +197,7 @@ class _Optimization:
             result = finish(request, draft, outcome, progress)
         return dataclasses.replace(result, explanations=self._cache.finish(str(request.output.absolute())))
 
-    def _compressed(self, loaded: _Loaded, roles: Roles) -> _Loaded:
+    def _compressed(self, loaded: Loaded, roles: Roles) -> Loaded:
         """The network after the training steps of the recipe; the same where there are none."""
         steps = self._journey.run(loaded.source, loaded.prepared, roles)
         if not steps:
@@ -243,10 +207,10 @@ class _Optimization:
         last = steps[-1]
         self._check_left_alone(last.prepared)
         told = (f"{step.label}: {note}" for step in steps for note in (step.sentence, *step.notes, *step.failures))
-        return _Loaded(last.source, last.prepared, (*loaded.notes, *told), steps)
+        return Loaded(last.source, last.prepared, (*loaded.notes, *told), steps)
 
     def _forms(
-        self, bench: Workbench, loaded: _Loaded, small: _Loaded, chained: ChainResult
+        self, bench: Workbench, loaded: Loaded, small: Loaded, chained: ChainResult
     ) -> tuple[tuple[ModelForm, ...], _Further]:
         """All forms of the formats asked for, the float ones first of each, and what there is to say of them."""
         request, chain, best = self._request, self._chain, chained.best
@@ -269,19 +233,6 @@ class _Optimization:
         compact = compact_tflite_form(small.prepared, tflite.route) if small.steps else ()
         return (*forms, *tflite.forms, *compact), _Further((*notes, *tflite.notes), tflite.route, tflite.axes)
 
-    def _parity(
-        self, draft: Path, loaded: _Loaded, small: _Loaded, further: _Further
-    ) -> Mapping[str, list[dict[str, Any]]]:
-        """Whether the forms say the same; what is slow to measure is left out by brief chains."""
-        with self._progress.stage("compare source, ONNX and TFLite"):
-            outputs = self._if_it_can(lambda: output_rows(draft, loaded.source))
-            layers = []
-            if further.axes and not self._chain.brief:
-                # Layers are those of the network that was quantized.
-                axes = {name: axes for name, axes in further.axes.items() if not small.steps or FLOAT not in name}
-                layers = self._if_it_can(lambda: layer_rows(draft, small.source, small.prepared, axes))
-        return {"outputs": outputs, "layers": layers}
-
     def _check(self) -> None:
         """What can be refused before the model is loaded, which may take a while."""
         forms = (*self._chain.forms, COMPACT) if self._journey.has_steps else self._chain.forms
@@ -293,54 +244,12 @@ class _Optimization:
         check_sources(self._request.data)
         self._journey.check()
 
-    def _run_engine(self, bench: Workbench, loaded: _Loaded) -> ChainResult:
+    def _run_engine(self, bench: Workbench, loaded: Loaded) -> ChainResult:
         if self._search.engine is Engine.NEURAL_COMPRESSOR:
             return run_neural_compressor(bench, self._chain, self._request, loaded.source)
         return run_chain(bench, self._chain, self._request.contract, self._search.keep_float)
 
-    def _story(self, bench: Workbench, roles: Roles, found: _Found) -> Story:
-        chained, target = found.chained, found.target
-        best = chained.best
-        details = chained.details
-        sensitivity = details.get("sensitivity")
-        if sensitivity is None and not self._chain.brief:
-            tensors = self._if_it_can(lambda: sqnr_rows(bench, best))
-            sensitivity = {"regions": [], "tensors": tensors} if tensors else None
-        boards = [] if self._quiet else self._if_it_can(lambda: predict_boards(best.graph, bench, self._search.profile))
-        return Story(
-            trials=[trial.values() for trial in chained.trials],
-            forms=[row.values() for rows in found.rows.values() for row in rows],
-            parity=found.parity,
-            path=found.path,
-            training=[step.to_json() for step in found.steps],
-            choice=found.choice.why,
-            recipe=recipe_text(_reproduced(self._request.recipe, best, found.choice)),
-            pictures={"calibration": roles.calibrated.to_json(), "selection": roles.selected.to_json()},
-            stability=chained.stability,
-            sensitivity=sensitivity,
-            heads=details.get("heads", ()),
-            boards=boards,
-            target={
-                "profile": self._search.profile,
-                "scheme": target.scheme.name,
-                "reasons": list(target.reasons),
-                "engine": self._search.engine.value,
-                "effort": self._search.effort.value if self._search.chain is None else "by hand",
-            },
-        )
-
-    def _if_it_can(self, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-        """Rows that only the report wants: a run that is measured and judged does not end for want of them."""
-        if self._deadline.passed:
-            self._progress.note(f"a table was left out of the report: {OUT_OF_TIME}")
-            return []
-        try:
-            return compute()
-        except OptimizeError as error:
-            self._progress.note(f"left out of the report: {error}")
-            return []
-
-    def _workbench(self, loaded: _Loaded, roles: Roles) -> Workbench:
+    def _workbench(self, loaded: Loaded, roles: Roles) -> Workbench:
         return Workbench(
             spec=loaded.source.spec,
             float_model=loaded.prepared,
@@ -353,12 +262,7 @@ class _Optimization:
             progress=self._progress,
         )
 
-    @property
-    def _quiet(self) -> bool:
-        """Whether nothing is said of other boards."""
-        return self._chain.brief and self._search.profile is None
-
-    def _planned(self, bench: Workbench, loaded: _Loaded, roles: Roles) -> Plan:
+    def _planned(self, bench: Workbench, loaded: Loaded, roles: Roles) -> Plan:
         feeds = next(roles.calibration.feeds())
         probe = probe_model(loaded.prepared, feeds, self._request.timing.threads)
         self._cache.unit_seconds = probe.inference_seconds
@@ -369,48 +273,26 @@ class _Optimization:
             tuner=self._search.engine is Engine.NEURAL_COMPRESSOR,
             torch_flow=loaded.source.module is not None,
             schemes=schemes_to_emulate(profile),
-            boards=0 if self._quiet else len(emulated_boards(profile)),
+            boards=0 if says_nothing_of_boards(self._chain, profile) else len(emulated_boards(profile)),
             emulated=min(EMULATED_PICTURES, roles.selection.count),
             judged=roles.plan.judged,
             timing=self._request.timing,
         )
         return plan_run(bench, outlook, probe)
 
-    def _announce(self, bench: Workbench, loaded: _Loaded, roles: Roles) -> None:
+    def _announce(self, bench: Workbench, loaded: Loaded, roles: Roles) -> None:
         plan = self._planned(bench, loaded, roles)
         effort = "the passes named by hand" if self._search.chain is not None else f"effort {self._search.effort.value}"
         self._progress.note(f"{effort}: {len(plan.steps)} steps, about {format_seconds(plan.seconds)} here")
 
-    def _load(self) -> _Loaded:
-        request = self._request
-        with self._progress.stage("load the model"):
-            pictures = open_samples(request.data.calibrate, request.data.calibrate_every)
-            images = [sample.image for sample in itertools.islice(pictures, _COMPARED_PICTURES)]
-            source = load_source(
-                request.model, weights=request.weights, spec=request.spec, images=images, graph=request.graph
-            )
-        with self._progress.stage("prepare the float graph"):
-            prepared, notes = prepare_source(source)
-            self._journey.check_labels(source.spec)
-            if Format.TFLITE in request.formats:
-                check_tflite(prepared, source, model=request.model, trained=self._journey.has_steps)
+    def _load(self) -> Loaded:
+        loaded = load_model(self._request, self._journey, self._progress)
         if not self._journey.has_steps:
-            self._check_left_alone(prepared)
-        return _Loaded(source, prepared, (*source.notes, *notes))
+            self._check_left_alone(loaded.prepared)
+        return loaded
 
     def _check_left_alone(self, prepared: bytes) -> None:
         """Refuses nodes to be left in float that the network to be quantized has not."""
         # A remedy for heads may have made nodes that its recipe names.
         if not (self._chain.mend_heads and self._chain.forced):
             check_nodes(prepared, self._search.keep_float)
-
-    def _roles(self, loaded: _Loaded) -> Roles:
-        spec = loaded.source.spec
-        with self._progress.stage("look at the pictures"):
-            plan = open_plan(self._request.data, spec.task, spec.labels)
-        for note in plan.notes:
-            self._progress.note(note)
-        roles = open_roles(plan, loaded.source, self._progress)
-        for note in roles.notes:
-            self._progress.note(note)
-        return roles

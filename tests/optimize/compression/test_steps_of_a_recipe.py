@@ -24,7 +24,7 @@ mirror = true
 do = "distil"
 teacher = 1.0
 labels = 0.5
-train = { epochs = 1, batch = 40, rate = 5e-3, threads = 1, evaluations = 1 }
+train = { epochs = 1, batch = 40, rate = 5e-3, threads = 1, evaluations = 2 }
 
 [[step]]
 do = "prune"
@@ -104,15 +104,17 @@ def test_the_judge_holds_it_against_the_network_that_was_given(run: Run) -> None
 
 
 def test_what_was_trained_is_told_and_drawn(run: Run) -> None:
-    distil, prune = run.report["story"]["training"]
+    distil, prune, aware = run.report["story"]["training"]
     assert "passes over the training pictures in 10 steps" in distil["sentence"]
     assert prune["pruning"]["groups"]
     qat = next(row for row in run.report["story"]["trials"] if row["name"] == "qat")
     assert qat["kept"]
     assert "simulation and file agree on" in qat["why"]
+    assert aware["sentence"] == qat["why"]
     page = (run.folder / "small-report/report.html").read_text(encoding="utf-8")
     assert "The way to a smaller network" in page
     assert "accuracy against median time of a frame" in page
+    assert page.count("loss of the training pictures") == 1  # two looks make a curve, and one none
     assert "The way to a smaller network" in (run.folder / "small-report/report.md").read_text(encoding="utf-8")
 
 

@@ -183,3 +183,8 @@ def test_what_is_to_be_known_of_the_training_is_told(hurt: bytes, soft: PictureS
     words = "training starts from the writer's choice of"
     assert words in after.trials[0].why
     assert any(words in note for note in bench.progress.notes)  # type: ignore[attr-defined]
+    row = after.details["training"][0]
+    assert row["label"] == "qat"
+    assert row["sentence"] == after.trials[0].why
+    assert any(words in note for note in row["notes"])
+    assert [look["step"] for look in row["trainings"][0]["history"]][-1] == row["trainings"][0]["steps"] > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.optimize.chain.goal import standing_of
@@ -18,7 +18,7 @@ from edgewright.optimize.selection import improves
 from edgewright.optimize.spec import SourceModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edgewright.optimize.chain.run import ChainResult, State
     from edgewright.optimize.chain.workbench import Workbench
@@ -70,7 +70,7 @@ def train_aware(
     started = time.monotonic()
     try:
         with bench.progress.stage("quantization-aware training"):
-            new, told = _trained(best, bench, compression, learn)
+            new, told, training = _trained(best, bench, compression, learn)
     except (OptimizeError, MissingExtraError) as error:
         if choice.when is QatWhen.ALWAYS:
             raise
@@ -89,7 +89,10 @@ def train_aware(
         seconds=time.monotonic() - started,
         bytes=len(new.graph.model),
     )
-    return dataclasses.replace(_with(chained, trial), best=new if kept else best)
+    row = {"label": QAT, "sentence": trial.why, **training}
+    found = _with(chained, trial)
+    details = {**found.details, "training": [row]}
+    return dataclasses.replace(found, best=new if kept else best, details=details)
 
 
 def _idle(bench: Workbench, best: State, contract: Contract) -> str | None:
@@ -104,7 +107,8 @@ def _idle(bench: Workbench, best: State, contract: Contract) -> str | None:
 
 def _trained(
     best: State, bench: Workbench, compression: Compression, learn: Callable[[SourceModel], Learning]
-) -> tuple[State, str]:
+) -> tuple[State, str, Mapping[str, Any]]:
+    """The candidate after training, what is told of it in a line, and what the report has of it."""
     if find_spec("torch") is None:
         what = "PyTorch, which quantization-aware training needs, is not installed"
         raise MissingExtraError(what, "torch")
@@ -140,7 +144,12 @@ def _trained(
         bench.progress.note(f"quantization-aware training: {note}")
     same = ", ".join(f"{share:.2%} of the answers of {name}" for name, share in result.agreement.same_top.items())
     agreed = (f"simulation and file agree on {same}",) if same else ()
-    return state, "; ".join((f"{result.trained.steps} steps", *agreed, *result.notes, *learning.notes))
+    notes = (*result.notes, *learning.notes)
+    told = "; ".join((f"{result.trained.steps} steps", *agreed, *notes))
+    # A training's own notes were told while it ran; they name folders, which a report that travels does not.
+    trainings = [{**result.trained.to_json(), "notes": []}]
+    settings = compression.qat.settings.to_json()
+    return state, told, {"notes": list(notes), "failures": [], "settings": settings, "trainings": trainings}
 
 
 def _with(chained: ChainResult, trial: Trial) -> ChainResult:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from edgewright.optimize.report.svg import WIDTH, svg
+from edgewright.optimize.report.svg import WIDTH, round_ticks, svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,6 @@ __all__ = ["path_chart", "path_front"]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 34, 46
 _HEIGHT = 320
 _LABEL = 13  # between two numbers that would lie on each other
-_TICKS = 5
 
 
 def path_front(rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -94,10 +92,10 @@ def _axes(
 ) -> list[str]:
     parts = []
     bottom = _HEIGHT - _BOTTOM
-    for at in _round_ticks(0.0, end):
+    for at in round_ticks(0.0, end):
         parts.append(f'<line class="grid" x1="{x(at)}" x2="{x(at)}" y1="{_TOP}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x(at)}" y="{bottom + 18}" text-anchor="middle">{at:.6g}</text>')
-    for percent in _round_ticks(100 * span[0], 100 * span[1]):
+    for percent in round_ticks(100 * span[0], 100 * span[1]):
         level = y(percent / 100)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{level}" y2="{level}"/>')
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{level + 4}" text-anchor="end">{percent:.6g}</text>')
@@ -106,15 +104,6 @@ def _axes(
     )
     parts.append(f'<text class="tick" x="4" y="12">{title}, percent</text>')
     return parts
-
-
-def _round_ticks(low: float, high: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, about as many as ``_TICKS``, within both ends."""
-    rough = max(high - low, 1e-9) / _TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(size - rough))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(number * step, 9) for number in range(first, last + 1)]
 
 
 def _file(row: Mapping[str, Any]) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.path_chart import path_chart
 from edgewright.optimize.report.summary import ratio_spread
+from edgewright.optimize.report.training_chart import training_chart
 from edgewright.optimize.report.words import (
     METRIC_TITLES,
     form_word,
@@ -98,6 +99,7 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "latency_chart": latency_chart,
         "stage_chart": stage_chart,
         "path_chart": path_chart,
+        "training_chart": training_chart,
         "headline": _headline,
         "own_verdict": own_verdict,
         "why_float": why_float,
