@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["fixed", "milliseconds"]
+__all__ = ["fixed", "milliseconds", "signed"]
 
 _FINEST = 1e-3  # milliseconds; below it three digits would need an exponent
 
@@ -16,6 +16,17 @@ def fixed(value: float, decimals: int) -> str:
     """
     # A tiny negative number rounds to -0.0, and adding zero takes the sign off.
     return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A difference with its sign; what rounds to zero has none.
+
+    Args:
+        value: The number.
+        decimals: Digits behind the point.
+    """
+    shown = fixed(value, decimals)
+    return shown if float(shown) <= 0 else f"+{shown}"
 
 
 def milliseconds(value: float, decimals: int = 2) -> str:

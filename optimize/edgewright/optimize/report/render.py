@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import MissingExtraError
-from edgewright.bundle.figures import fixed, milliseconds
+from edgewright.bundle.figures import fixed, milliseconds, signed
 from edgewright.optimize.evaluate.quality import FLOAT
 from edgewright.optimize.report.charts import gauge, latency_chart, stage_chart
 from edgewright.optimize.report.path_chart import path_chart
@@ -85,6 +85,7 @@ def _render(template: str, data: Mapping[str, Any], pictures: Mapping[str, str],
         "alone": _alone,
         "shown": shown_regions,
         "noisiest": noisiest,
+        "signed": signed,
         "signed_bytes": signed_bytes,
         "size_change": size_change,
         "spread": ratio_spread,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from edgewright.bundle.figures import signed
 from edgewright.optimize.report.svg import WIDTH, svg
 from edgewright.optimize.sizes import format_bytes
 
@@ -40,9 +41,9 @@ def region_chart(rows: Sequence[Mapping[str, Any]], most: int = 16) -> str:
         value = f"{row['regained']:.1%}"
         parts += _bar(row["name"], row["regained"] / end, top, kept=row["kept"], value=value)
         parts.append(_text(_VALUES, top + 14, "tick", value))
-        parts.append(_text(620, top + 14, "tick", f"{signed_bytes(row['weight_bytes'])}"))
+        parts.append(_text(620, top + 14, "tick", signed_bytes(row["weight_bytes"])))
         if row["extra_ms"] is not None:
-            parts.append(_text(WIDTH - 10, top + 14, "tick", f"{row['extra_ms']:+.2f} ms"))
+            parts.append(_text(WIDTH - 10, top + 14, "tick", f"{signed(row['extra_ms'], 2)} ms"))
     hidden = len(rows) - len(shown)
     height = _TOP + _ROW * len(shown) + 10
     if hidden > 0:
@@ -114,4 +115,5 @@ def _text(x: float, y: float, css: str, text: str, anchor: str = "end") -> str:
 
 def signed_bytes(count: int) -> str:
     """A difference of sizes, for people."""
-    return f"{'+' if count >= 0 else '-'}{format_bytes(abs(count))}"
+    sign = "" if count == 0 else "-+"[count > 0]
+    return f"{sign}{format_bytes(abs(count))}"

@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.text import plain_values
-from edgewright.optimize.report.boards.choice import NO_PROMISES, choose, shown_quality
+from edgewright.optimize.report.boards.choice import NO_PROMISES, choose, shown_quality, together
+from edgewright.runtime.results.soak_figures import soak_figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edgewright.optimize.contract import Contract
+    from edgewright.optimize.report.boards.choice import Choice
     from edgewright.runtime.results.schema import Result
     from edgewright.runtime.results.signing import Signature
 
@@ -25,7 +27,7 @@ class Measurement:
     """One result file.
 
     Attributes:
-        file: Its name, for people.
+        file: Its name, for people; another one for each file.
         result: What it says.
         signature: What is known of who says so.
     """
@@ -49,16 +51,19 @@ def merge(measurements: Sequence[Measurement], promises: Contract = NO_PROMISES)
     identities = list(dict.fromkeys(one.result.bundle.identity for one in measurements))
     number = 0
     boards: list[dict[str, Any]] = []
-    for one, title in zip(measurements, titles, strict=True):
+    choices = [choose(one.result, promises) for one in measurements]
+    for one, title, choice in zip(measurements, titles, choices, strict=True):
         rows = _rows(one.result, number)
         number += len(rows)
         bundle = identities.index(one.result.bundle.identity)
-        boards.append({**_board(one, title, promises), "colour": len(boards), "bundle": bundle, "rows": rows})
+        boards.append({**_board(one, title, choice), "colour": len(boards), "bundle": bundle, "rows": rows})
     limits = {name: value for name, value in asdict(promises).items() if value is not None}
     data = {
         "schema": {"name": "edgewright-boards", "version": BOARDS_VERSION},
         "made": max(one.result.made for one in measurements),
         "promises": limits,
+        "verdict": together(choices, promises).value,
+        "machines": len({_machine(one.result) for one in measurements}),
         "bundles": [_bundle(identity, measurements) for identity in identities],
         "boards": boards,
     }
@@ -66,18 +71,26 @@ def merge(measurements: Sequence[Measurement], promises: Contract = NO_PROMISES)
     return found
 
 
+def _machine(result: Result) -> tuple[object, ...]:
+    """What tells machines apart: nothing else does, so boards of one make want names (``bench --board``)."""
+    board = result.board
+    machine = board.machine
+    return board.name, board.model, machine.processor, machine.architecture, machine.cores, board.emulated_by
+
+
 def _titles(measurements: Sequence[Measurement]) -> list[str]:
-    """A name for each; the number of threads and then the file tell apart what bears the same."""
-    names = [one.result.board.name for one in measurements]
-    if len(set(names)) < len(names):
-        threads = [one.result.setting.threads for one in measurements]
-        names = [
-            f"{name}, {count} thread{'' if count == 1 else 's'}" if names.count(name) > 1 else name
-            for name, count in zip(names, threads, strict=True)
-        ]
-    return [
-        f"{name} ({one.file})" if names.count(name) > 1 else name for name, one in zip(names, measurements, strict=True)
-    ]
+    """A name for each: what tells apart those that bear the same is added, threads first, then when, then the file."""
+    tell: tuple[Callable[[Measurement], str], ...] = (
+        lambda one: f", {one.result.setting.threads} thread{'' if one.result.setting.threads == 1 else 's'}",
+        lambda one: f", {one.result.made[:16].replace('T', ' ')}",
+        lambda one: f" ({one.file})",
+    )
+    names = [one.result.board.name or one.result.board.machine.processor or "unnamed" for one in measurements]
+    for what in tell:
+        words = [what(one) for one in measurements]
+        kinds = {name: {word for other, word in zip(names, words, strict=True) if other == name} for name in names}
+        names = [name + word if len(kinds[name]) > 1 else name for name, word in zip(names, words, strict=True)]
+    return [f"{name} #{names[:at].count(name) + 1}" if names.count(name) > 1 else name for at, name in enumerate(names)]
 
 
 def _bundle(identity: str, measurements: Sequence[Measurement]) -> dict[str, Any]:
@@ -92,10 +105,9 @@ def _bundle(identity: str, measurements: Sequence[Measurement]) -> dict[str, Any
     }
 
 
-def _board(one: Measurement, title: str, promises: Contract) -> dict[str, Any]:
+def _board(one: Measurement, title: str, choice: Choice) -> dict[str, Any]:
     result = one.result
     seen = result.conditions
-    choice = choose(result, promises)
     return {
         "title": title,
         "file": one.file,
@@ -129,6 +141,8 @@ def _board(one: Measurement, title: str, promises: Contract) -> dict[str, Any]:
             "why": choice.why,
             "out": [list(pair) for pair in choice.out],
             "cautions": list(choice.cautions),
+            "status": choice.status.value,
+            "clauses": [[status.value, sentence] for status, sentence in choice.clauses],
         },
     }
 
@@ -166,15 +180,4 @@ def _rows(result: Result, first: int) -> list[dict[str, Any]]:
 
 
 def _soak(result: Result) -> dict[str, Any] | None:
-    soak = result.soak
-    if soak is None:
-        return None
-    timed = [point.p50_ms for point in soak.points if point.p50_ms is not None]
-    tenth = max(1, len(timed) // 10)
-    first, last = timed[:tenth], timed[-tenth:]
-    joules = None if soak.energy is None or soak.energy.joules is None or not soak.frames else soak.energy.joules
-    return {
-        **asdict(soak),
-        "slower": (sum(last) / len(last)) / (sum(first) / len(first)) if timed else None,
-        "joules_per_frame": None if joules is None else joules / soak.frames,
-    }
+    return None if result.soak is None else {**asdict(result.soak), **asdict(soak_figures(result.soak))}

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.atomic import write_text
 from edgewright.bundle.errors import MissingExtraError, OutputError
+from edgewright.bundle.figures import fixed, milliseconds
+from edgewright.optimize.report.boards.cards import card_figures, conditions_line, percent, points, ratio_note
 from edgewright.optimize.report.boards.charts import COLOURS, front_chart, times_chart, trend_chart
-from edgewright.optimize.report.render import METRIC_TITLES
+from edgewright.optimize.report.boards.words import counted, headline, metric_name, promise_words
 from edgewright.optimize.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "render_boards", "write_boards"]
 
 _HERE = Path(__file__).parent
-_MARKS = re.compile(r"[\\|\[\]]")  # a column's end, a link, and what would take their escapes away
+# Columns, links, emphasis, code, people, and what would take their escapes away; then what some renderers link unasked.
+_MARKS = re.compile(r"[\\|\[\]`*_~#>@]")
+_LINKS = re.compile(r"(?i)(www(?=\.)|(?:https?|ftp|mailto|xmpp)(?=:))")
 FORMATS = ("html", "json", "md")
 
 
@@ -41,7 +45,7 @@ def render_boards(data: Mapping[str, Any], kind: str) -> str:
         what = "jinja2, which renders reports, is not installed"
         raise MissingExtraError(what, "optimize") from error
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader([_HERE, _HERE.parent]),  # the palette is that of the other report
         autoescape=kind == "html",  # noqa: S701 - Markdown is no HTML
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -51,11 +55,13 @@ def render_boards(data: Mapping[str, Any], kind: str) -> str:
     environment.filters |= {
         "bytes": format_bytes,
         "fixed": _fixed,
+        "ms": milliseconds,
         "pair": _pair,
-        "percent": _percent,
-        "points": _points,
+        "percent": percent,
+        "points": points,
+        "ratio_note": ratio_note,
         "cell": _cell,
-        "metric_title": _metric_title,
+        "metric_name": metric_name,
     }
     # The charts escape what they take in, so the template may mark them safe.
     environment.globals |= {
@@ -63,6 +69,11 @@ def render_boards(data: Mapping[str, Any], kind: str) -> str:
         "times_chart": times_chart,
         "trend_chart": trend_chart,
         "metrics_of": _metrics_of,
+        "headline": headline,
+        "counted": counted,
+        "promise_words": promise_words,
+        "card_figures": card_figures,
+        "conditions_line": conditions_line,
         "colours": COLOURS,
     }
     rendered: str = environment.get_template(f"boards.{kind}.j2").render(r=data)
@@ -110,31 +121,17 @@ def _metrics_of(boards: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _fixed(value: float | None, decimals: int = 2) -> str:
-    return "unknown" if value is None else f"{value:.{decimals}f}"
+    return "unknown" if value is None else fixed(value, decimals)
 
 
 def _pair(values: Sequence[float | None], unit: str) -> str:
     """Before and after."""
-    before, after = values
-    if before is None and after is None:
+    if all(value is None for value in values):
         return "unknown"
-    told = [("unknown" if value is None else f"{value:.0f}") for value in (before, after)]
-    return f"{told[0]} to {told[1]} {unit}"
-
-
-def _percent(figure: Mapping[str, Any]) -> str:
-    return f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f} to {100 * figure['high']:.1f}]"
-
-
-def _points(figure: Mapping[str, Any], factor: float = 1.0) -> str:
-    low, high = figure["low"] * factor, figure["high"] * factor
-    return f"{figure['value'] * factor:.2f} [{low:.2f} to {high:.2f}]"
+    return f"{' to '.join(_fixed(value, 0) for value in values)} {unit}"
 
 
 def _cell(text: object) -> str:
-    """Text that may stand in a cell of a Markdown table."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(str(text).split())).replace("<", "&lt;")
-
-
-def _metric_title(name: str) -> str:
-    return METRIC_TITLES.get(name, (name, 1, 4, ""))[0]
+    """Text of any origin that stands in a cell of a Markdown table as it is, without becoming a mark, a link or a tag."""
+    plain = _MARKS.sub(r"\\\g<0>", " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;"))
+    return _LINKS.sub(r"\g<1>\\", plain)
