@@ -10,6 +10,7 @@ from examples.fashion.residual import student
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewright.bundle.manifest import Format
 from edgewright.optimize.compression.learning import Learning, hold_out
 from edgewright.optimize.compression.run import compress
 from edgewright.optimize.compression.steps import (
@@ -19,7 +20,7 @@ from edgewright.optimize.compression.steps import (
     Terms,
 )
 from edgewright.optimize.contract import Contract
-from edgewright.optimize.errors import DataError, SpecError
+from edgewright.optimize.errors import ConversionError, DataError, SpecError
 from edgewright.optimize.progress import SilentProgress
 from edgewright.optimize.sources.float_model import FloatModel
 from edgewright.optimize.training.sets import TrainingData, open_training_set
@@ -92,6 +93,33 @@ def test_a_student_in_the_networks_place_must_be_fed_and_read_alike(
         SpecError, match="the student other_nets:factory names its outputs otherwise than fashion-student"
     ):
         compress(original, b"", compression, lambda source: Learning(source, training), SilentProgress())
+
+
+def test_a_student_that_tflite_cannot_hold_is_refused_before_it_is_taught(
+    training: PictureSet, network: SourceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_nets.py").write_text(
+        "import dataclasses\nimport torch\nfrom examples.fashion.residual import student\n\n"
+        "class Odd(torch.nn.Module):\n"
+        "    def __init__(self, inner):\n        super().__init__()\n        self.inner = inner\n\n"
+        "    def forward(self, x):\n        return torch.erf(self.inner(x))\n\n"
+        "def factory():\n    made = student()\n    return dataclasses.replace(made, module=Odd(made.module))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    taught: list[str] = []
+    monkeypatch.setattr(Trainer, "fit", lambda *_, title, **__: taught.append(title))
+    compression = Compression(TrainingData("unused"), (DistilStep(),), student=ModelReference("odd_nets:factory"))
+    original = FloatModel(b"", network.spec, (), (), "the network", "", module=network)
+    with pytest.raises(ConversionError, match="Erf"):
+        compress(
+            original,
+            b"",
+            compression,
+            lambda source: Learning(source, training),
+            SilentProgress(),
+            formats=(Format.ONNX, Format.TFLITE),
+        )
+    assert not taught
 
 
 def test_a_step_without_anything_to_learn_from_says_so(pictures: Path, network: SourceModel) -> None:

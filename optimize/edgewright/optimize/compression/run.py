@@ -19,6 +19,7 @@ from edgewright.optimize.pruning.sparse_files import compare_sparse
 from edgewright.optimize.pruning.structured import prune
 from edgewright.optimize.sources.factory import call_factory
 from edgewright.optimize.sources.module import from_module
+from edgewright.optimize.tflite_forms import check_tflite
 from edgewright.optimize.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def compress(
     Raises:
         ModelError: There is no PyTorch network to train, or a step's network cannot be exported.
         SpecError: The student does not fit in the network's place.
+        ConversionError: The student cannot be written as TFLite, which is asked for.
         PassError: A target of pruning cannot be reached.
         TrainingError: A training cannot go on.
     """
@@ -122,6 +124,7 @@ class _Run:
     def run(self, prepared: bytes) -> tuple[Stepped, ...]:
         done: list[Stepped] = []
         source, before = _module_of(self._original), prepared
+        self._check_student(source)
         for step in self._compression.steps:
             with self._progress.stage(f"step {step.label}"), _threads(step.train.threads):
                 made = self._stepped(step, source, before)
@@ -132,6 +135,18 @@ class _Run:
             done.append(made)
             source, before = _module_of(made.source), made.prepared
         return tuple(done)
+
+    def _check_student(self, source: SourceModel) -> None:
+        """Refuses a student that no file can be made of: before it is taught, which may take hours."""
+        named = self._compression.student
+        step = next((step for step in self._compression.steps if isinstance(step, DistilStep)), None)
+        if named is None or step is None:
+            return
+        with self._progress.stage("export the untaught student"):
+            made = from_module(self._student(step, source), named.factory, images=self._learning.images)
+            prepared, _ = prepare_source(made)
+            if Format.TFLITE in self._formats:
+                check_tflite(prepared, made, model=named.factory, trained=True)
 
     def _stepped(self, step: Step, source: SourceModel, before: bytes) -> Stepped:
         # What came before stays as it is: it is a teacher, and the step's file is held against its file.
