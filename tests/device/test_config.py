@@ -41,7 +41,7 @@ def test_a_file_sets_and_flags_win(tmp_path: Path) -> None:
     flags = {"source": {"every": 5, "max_side": None}, "output": {"annotate": "out.mp4"}}
     config = load_config(write(tmp_path, WHOLE), flags)
     assert (config.source.every, config.source.max_side, config.source.stall_s) == (5, 640, 3.0)
-    assert (config.model.bundle, config.model.score, config.model.threads) == (Path("person.edge"), 0.4, 1)
+    assert (config.model.bundle, config.model.score, config.model.threads) == (Path("person.edge"), 0.4, None)
     assert (config.rules.track, config.rules.zones) == (False, ("door=0,0;1,0;1,1",))
     assert (config.sync.wanted, config.sync.device, config.sync.drain_s) == (True, "gate-1", 0.0)
     assert (config.output.events, config.output.annotate) == (Path("events.jsonl"), Path("out.mp4"))

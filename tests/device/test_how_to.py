@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgewright.cli.run import add_arguments
 from edgewright.device.config import DeviceConfig, load_config
+from edgewright.runtime.sources import SourceKind, parse_source
 
 if TYPE_CHECKING:
     import pytest
@@ -21,11 +22,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_configuration_file_loads(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
-    (tmp_path / "gate.toml").write_text(text)
-    config = load_config(tmp_path / "gate.toml")
-    assert config.source.name == "gate"
+def test_the_configuration_files_load(tmp_path: Path) -> None:
+    configs = []
+    for text in blocks("toml"):
+        (tmp_path / "gate.toml").write_text(text)
+        configs.append(load_config(tmp_path / "gate.toml"))
+    assert [config.source.name for config in configs] == [None, "gate"]
+    assert parse_source(configs[0].source.uri or "").kind is SourceKind.CSI
 
 
 def test_every_setting_is_on_the_page() -> None:

@@ -48,7 +48,8 @@ def test_json_is_one_object(clip: Path, detector: Path, tmp_path: Path, capsys: 
     ("arguments", "says"),
     [
         (["--source", "nowhere.avi"], "no such file"),
-        (["--source", "csi://0"], "not supported yet"),
+        (["--source", "csi:front"], "write csi:0"),
+        (["--source", "webrtc://0"], "not supported yet"),
         (["--source", __file__], "not a video"),
         ([], "--source"),
         (["--source", "0", "--every", "0"], "every"),

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -19,12 +19,13 @@ from rtsp.camera import free_port, rtsp_camera
 
 from edgewright.device.app import run_camera
 from edgewright.device.config import ServiceSettings, load_config
+from edgewright.device.heat import Heat, HeatLimits
 from edgewright.device.notify import Notifier, watchdog_interval_s
 from edgewright.device.service import Flow, FlowLimits, Service
 from edgewright.runtime.loop import CameraLoop, LoopLimits, Watchers
 from edgewright.runtime.sources import SourceDown, SourceUp
 from edgewright.runtime.testing import ListSource, ScriptedModel
-from edgewright.runtime.types import Detections, Frame, ResultStatus
+from edgewright.runtime.types import Classification, Detections, Frame, ResultStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,13 +110,15 @@ def played(
     model: ScriptedModel | None = None,
     needs_frames_s: float = 600.0,
     max_age_s: float = 1e9,
+    heat: Heat | None = None,
 ) -> list[tuple[float, dict[str, str]]]:
     """The scene played by the real loop; what the manager heard, and after how many seconds."""
     clock = Clock()
     scene = Scene(clock, items)
     heard: list[tuple[float, dict[str, str]]] = []
     limits = LoopLimits(max_model_errors=10**9, max_age_s=max_age_s)
-    with Service(scene, ServiceSettings(needs_frames_s), manager.environ, clock=clock) as service:
+    settings, report = ServiceSettings(needs_frames_s), lambda: None if heat is None else heat.report
+    with Service(scene, settings, manager.environ, clock=clock, heat=report) as service:
         watchers = Watchers(results=service.sinks)
         loop = CameraLoop(scene, model or ScriptedModel.empty(), None, watchers, limits, clock=clock)
         turn = service.watching(lambda: scene.over)
@@ -227,6 +230,25 @@ def test_the_status_tells_rate_ages_and_what_went_wrong(manager: Manager) -> Non
     assert "gate: " in told[0]
     assert "age " in told[0]
     assert any("1 without answer: RuntimeError: out of memory" in text for text in told)
+
+
+def test_the_status_tells_that_the_board_slows_itself_down(manager: Manager) -> None:
+    heat = Heat(HeatLimits(75.0, 80.0))
+    heat.note(60.0)
+
+    class Heating(ScriptedModel):
+        def infer(self, image: Any, score_threshold: float | None = None) -> Detections | Classification:
+            if self.calls == 12:
+                heat.note(81.0)
+            return super().infer(image, score_threshold)
+
+    heard = played(manager, [frame() for _ in range(20)], Heating([Detections.empty()]), heat=heat)
+    told = [(at, row["STATUS"].partition("; ")[2]) for at, row in heard if "answers/s" in row.get("STATUS", "")]
+    assert told[0][1] == "board 60 °C"
+    after = [(at, words) for at, words in told if at > 13]
+    assert after[0][1] == "board 81 °C, throttling"
+    assert after[0][0] <= 16  # not only with the next regular line
+    assert max(fed(heard)) >= 18  # a hot board is no reason to start afresh
 
 
 def test_a_slow_camera_is_given_ten_of_its_periods() -> None:

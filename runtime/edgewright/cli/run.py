@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from edgewright.device.aside import Aside
 
 EPILOG = """\
-sources: a video file, a folder of pictures, a camera number (0), /dev/videoN, rtsp://, rtsps://, http://, https://
+sources: a video file, a folder of pictures, a camera number (0), /dev/videoN, rtsp://, rtsps://, http://, https://,
+and csi:0 or usb:0, optionally ?width=1280&height=720&fps=30, by GStreamer and the pipeline of the board's --profile
 A camera that goes away is waited for; Ctrl-C or SIGTERM ends a run cleanly with its summary.
 
 examples:
@@ -53,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--variant", help="which variant of the bundle (default: what bench --pick found fastest here, else its first)"
     )
     model.add_argument("--backend", metavar="NAME", help="what to run it on, such as onnxruntime-cuda; must be there")
-    model.add_argument("--threads", type=threads_argument, metavar="N", help="engine threads (default 1)")
+    model.add_argument(
+        "--threads", type=threads_argument, metavar="N", help="engine threads (default: as --profile says, else 1)"
+    )
     model.add_argument("--score", type=float, metavar="T", help="score from which a detection counts, 0..1")
     model.add_argument("--no-track", action="store_true", help="no identities")
     model.add_argument(
@@ -172,6 +175,8 @@ def summary_lines(report: RunReport) -> list[str]:
     lines.append(f"  events    {events}")
     blind = f", blind for {summary.blind_s:.1f} s" if summary.blind_s else ""
     lines.append(f"  coverage  {summary.coverage:.1%} of seconds looked at{blind}")
+    if report.heat is not None:
+        lines.append(f"  board     {report.heat}; at most {report.heat.highest_celsius:.0f} °C")
     if bad:
         lines.append(f"  not ok    {bad}")
     lines.append(f"  {'stage, ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")

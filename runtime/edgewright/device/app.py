@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.manifest import Task
 from edgewright.bundle.reader import open_bundle
+from edgewright.device.board import engine_threads, named_profile, profile_here
 from edgewright.device.errors import DeviceConfigError
+from edgewright.device.heat import HeatLimits, HeatWatch
 from edgewright.device.outputs import Outputs, RunReport
 from edgewright.device.payload import BundleStamp
 from edgewright.device.places import check_places
 from edgewright.device.service import Service
-from edgewright.device_profiles.profile import load_profile
 from edgewright.runtime.backends.choice import engine_cache_folder, engine_options, read_backend_name
 from edgewright.runtime.choose import choose
 from edgewright.runtime.loop import CameraLoop, LoopLimits, Watchers
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from edgewright.bundle.manifest import Manifest
     from edgewright.bundle.reader import Bundle
     from edgewright.device.config import DeviceConfig, ModelSettings, RuleSettings
+    from edgewright.device_profiles.profile import DeviceProfile
     from edgewright.runtime.choose import Choice
     from edgewright.runtime.observe import ResultSink
     from edgewright.runtime.rules import Rule
@@ -82,14 +84,16 @@ def run_camera(
         if manifest.provenance.verdict in _NOT_KEPT:
             verdict = manifest.provenance.verdict
             _log.warning("the contract of %s ended %s when it was made; see 'edgewright report'", bundle_path, verdict)
-        choice, session = _open_model(bundle, config.model)
+        profile = named_profile(config.model)
+        choice, session = _open_model(bundle, config.model, profile)
         stamp = BundleStamp.of(bundle, choice.variant)
         threshold = session.score_threshold if config.model.score is None else config.model.score
         rules = _rules(config.rules, manifest)
         live = LiveOptions(stall_s=config.source.stall_s)
-        source = open_source(source_uri, _source_options(config), live)
+        source = open_source(source_uri, _source_options(config), live, profile)
         stack.callback(source.close)
-        service = stack.enter_context(Service(source, config.service))
+        heat = stack.enter_context(HeatWatch(source.name, HeatLimits.of(profile_here(profile))))
+        service = stack.enter_context(Service(source, config.service, heat=lambda: heat.report))
         outputs = Outputs(config, source, stamp, manifest.labels)
         loop = CameraLoop(
             source,
@@ -102,22 +106,23 @@ def run_camera(
         try:
             summary = loop.run(service.watching(stop))
             service.stopping()
-            return replace(outputs.finish(summary), chosen=choice.why, engine=session.engine)
+            report = outputs.finish(summary)
+            return replace(report, chosen=choice.why, engine=session.engine, heat=heat.report)
         except BaseException as error:
             # What a camera showed until it was given up, or until Ctrl-C, is worth keeping; half a file is not.
             outputs.abandon(keep_video=source.live or isinstance(error, KeyboardInterrupt))
             raise
 
 
-def _open_model(bundle: Bundle, settings: ModelSettings) -> tuple[Choice, Session]:
+def _open_model(bundle: Bundle, settings: ModelSettings, profile: DeviceProfile | None) -> tuple[Choice, Session]:
     options = engine_options(
-        None if settings.profile is None else load_profile(settings.profile),
+        profile,
         settings.delegate,
         settings.delegate_options,
         settings.engine_cache or engine_cache_folder(),
     )
     backend = None if settings.backend is None else read_backend_name(settings.backend)
-    threads = settings.threads
+    threads = engine_threads(settings, profile)
     choice = choose(bundle, settings.variant, threads, backend=backend, options=options, picks=settings.picks)
     for note in choice.notes:
         _log.warning("%s", note)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import EdgewrightError
+from edgewright.device_profiles.profile import load_profile
 from edgewright.runtime.sources import EndOfSource, LiveOptions, SourceDown, SourceOptions, open_source, parse_source
 from edgewright.runtime.types import Frame
 
@@ -45,19 +46,20 @@ class CameraFacts:
     live: bool = False
 
 
-def probe_camera(uri: str, patience_s: float, watch_s: float = 1.0) -> CameraFacts:
+def probe_camera(uri: str, patience_s: float, watch_s: float = 1.0, profile: str | None = None) -> CameraFacts:
     """Opens a source and takes frames.
 
     Args:
         uri: As for ``run --source``.
         patience_s: Longest wait for the first frame of a camera.
         watch_s: How long to count frames after the first.
+        profile: The board, whose pipelines read ``csi:`` and ``usb:`` cameras; None takes the nearest to this machine.
     """
     began = time.monotonic()
     try:
-        source = open_source(
-            parse_source(uri), SourceOptions(), LiveOptions(open_s=patience_s, stall_s=patience_s, close_s=_CLOSE_S)
-        )
+        live = LiveOptions(open_s=patience_s, stall_s=patience_s, close_s=_CLOSE_S)
+        board = None if profile is None else load_profile(profile)
+        source = open_source(parse_source(uri), SourceOptions(), live, board)
     except EdgewrightError as error:
         return CameraFacts(problem=str(error))
     with contextlib.closing(source):

@@ -97,15 +97,16 @@ class ModelSettings:
         bundle: Bundle directory or ``.edge`` file.
         variant: Variant of it; None takes what ``edgewright bench --pick`` found fastest here, else the first.
         backend: What to run it on, such as ``onnxruntime-cuda``; None leaves it to the pick or the profile.
-        profile: The board; its backends are preferred in its order.
+        profile: The board: its backends are preferred in its order, its threads taken where none are set, its pipelines
+            read ``csi:`` and ``usb:`` cameras, and its temperature is watched by its limits.
         delegate: Library of an accelerator, for the backend ``litert-delegate``.
         delegate_options: Told to that library, each ``key=value``.
         engine_cache: Folder for compiled engines; None takes one in the user's cache folder.
         picks: File that ``edgewright bench --pick`` wrote; None takes the user's own.
-        threads: For the engine, at most four for each core.
+        threads: For the engine, at most four for each core; None takes the profile's, else one.
         score: Score from which a detection counts; None takes the bundle's.
         timeout_s: A live frame that took the model longer has no answer.
-        max_errors: So many failures in a row end the run.
+        max_errors: So many failures in a row end the run; a late answer is none.
     """
 
     bundle: Path | None = None
@@ -116,7 +117,7 @@ class ModelSettings:
     delegate_options: tuple[str, ...] = ()
     engine_cache: Path | None = None
     picks: Path | None = None
-    threads: int = 1
+    threads: int | None = None
     score: float | None = None
     timeout_s: float = 10.0
     max_errors: int = 30

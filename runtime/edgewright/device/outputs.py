@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgewright.device.config import DeviceConfig, SyncSettings
+    from edgewright.device.heat import HeatReport
     from edgewright.device.payload import BundleStamp
     from edgewright.runtime.observe import EventSink, ResultSink
     from edgewright.runtime.sources import FrameSource
@@ -43,6 +44,7 @@ class RunReport:
         problems: Outputs that failed while a camera went on, in words.
         chosen: Why this variant was taken, in words.
         engine: Engine and version that ran it.
+        heat: How hot the board is and got; None without a sensor or without limits in the board's profile.
     """
 
     summary: RunSummary
@@ -55,6 +57,7 @@ class RunReport:
     problems: tuple[str, ...] = ()
     chosen: str = ""
     engine: str = ""
+    heat: HeatReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -69,6 +72,7 @@ class RunReport:
             "problems": list(self.problems),
             "chosen": self.chosen,
             "engine": self.engine,
+            "heat": None if self.heat is None else self.heat.to_json(),
         }
 
 

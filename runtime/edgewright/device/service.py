@@ -27,6 +27,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewright.device.heat import HeatState
 from edgewright.device.notify import Notifier, watchdog_interval_s
 from edgewright.runtime.types import ResultStatus
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edgewright.device.config import ServiceSettings
+    from edgewright.device.heat import HeatReport
     from edgewright.runtime.observe import Observation, ResultSink
     from edgewright.runtime.sources import FrameSource
 
@@ -43,6 +45,7 @@ __all__ = ["Flow", "FlowLimits", "Service"]
 _STATUS_EVERY_S = 10.0
 _NEW_STATUS_S = 2.0  # after a change: long enough for a rate
 _FEEDS_PER_INTERVAL = 4.0
+_LONGEST_WORDS = 350
 _SHORTEST_PATIENCE_S = 15.0  # a live source may take 10 s to open before it says that it is down
 _PERIODS_OF_PATIENCE = 10.0
 
@@ -132,6 +135,7 @@ class Service:
         environ: Mapping[str, str] | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        heat: Callable[[], HeatReport | None] = lambda: None,
     ) -> None:
         """Looks whether a manager started this process.
 
@@ -140,17 +144,19 @@ class Service:
             settings: When a camera that is away for long ends in a restart.
             environ: Environment variables; None takes the process's.
             clock: Monotonic seconds.
+            heat: How hot the board is, None where that is not known.
         """
         values = os.environ if environ is None else environ
         self._manager = Notifier.from_environment(values)
         self._interval_s = watchdog_interval_s(values)
         self._source = source
         self._clock = clock
+        self._heat = heat
         patience_s = max(_SHORTEST_PATIENCE_S, self._interval_s or 0.0)
         self._flow = Flow(FlowLimits(patience_s, settings.watchdog_needs_frames_s or math.inf), clock())
         self._ready = self._stopping = False
         self._feed_at = self._status_at = float("-inf")
-        self._state = (False, False, False)
+        self._state = (False, False, False, HeatState.OK)
         self._fault: str | None = None
         self._last_error = ""
         self._window = _Window(clock())
@@ -215,12 +221,16 @@ class Service:
         self._fault = fault
         if fault is None and self._interval_s is not None and now >= self._feed_at and manager.send(WATCHDOG="1"):
             self._feed_at = now + self._interval_s / _FEEDS_PER_INTERVAL
-        state = (fault is not None, self._flow.down, self._flow.seen)
+        heat = self._heat()
+        hot = HeatState.OK if heat is None else heat.state
+        state = (fault is not None, self._flow.down, self._flow.seen, hot)
         if state != self._state:
             self._state = state
             self._window, self._status_at = _Window(now), now + _NEW_STATUS_S
         if now >= self._status_at:
-            manager.send(STATUS=self._status(now))
+            # A long error must not push the temperature out of the line, which the protocol keeps short.
+            words = self._status(now)[:_LONGEST_WORDS]
+            manager.send(STATUS=words if heat is None else f"{words}; board {heat}")
             self._window, self._status_at = _Window(now), now + _STATUS_EVERY_S
 
     def _tell(self, fault: str | None) -> None:

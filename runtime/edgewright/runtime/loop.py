@@ -70,7 +70,8 @@ class LoopLimits:
         max_age_s: A live result older than this when finished is ``STALE``.
         model_timeout_s: A live frame on which the model was busy for longer has no answer: ``TIMEOUT``. Found out
             afterwards, since an engine cannot be interrupted.
-        max_model_errors: So many failures of the model in a row, timeouts included, end the run.
+        max_model_errors: So many failures of the model in a row end the run. A timeout is none: the model answered, and
+            a fresh start makes no board faster.
         max_frames: Stop after so many frames.
         duration_s: Stop after so long.
         give_up_s: Stop with an error when a live source gave nothing for so long; None waits for ever.
@@ -133,6 +134,7 @@ class CameraLoop:
         self._clock = clock
         self._tally = Tally()
         self._errors_in_row = 0
+        self._late_in_row = 0
         self._started = self._ended = clock()
         self._down: SourceDown | None = None
         self._down_told_at = float("-inf")
@@ -229,12 +231,13 @@ class CameraLoop:
         try:
             output = self._model.infer(frame.image, score_threshold=self._floor)
         except Exception as error:  # noqa: BLE001 - an engine may raise anything; one bad frame must not blind a camera
-            return self._failure(frame, ResultStatus.MODEL_ERROR, f"{type(error).__name__}: {error}")
+            return self._failure(frame, f"{type(error).__name__}: {error}")
         busy_s = self._clock() - asked
+        self._errors_in_row = 0
         if self._source.live and busy_s > self._limits.model_timeout_s:
             text = f"the model took longer than {self._limits.model_timeout_s:g} s for one frame"
-            return self._failure(frame, ResultStatus.TIMEOUT, text)
-        self._errors_in_row = 0
+            return self._too_late(frame, text)
+        self._late_in_row = 0
         timings = {"read": read_ms, **self._model.last_timings_ms}
         tracks = None
         if isinstance(output, Detections):
@@ -259,8 +262,16 @@ class CameraLoop:
             error=f"results are older than {self._limits.max_age_s:g} s when finished" if stale else None,
         )
 
-    def _failure(self, frame: Frame, status: ResultStatus, text: str) -> Result:
+    def _failure(self, frame: Frame, text: str) -> Result:
         self._errors_in_row += 1
+        self._late_in_row = 0
+        return self._no_answer(frame, ResultStatus.MODEL_ERROR, text, self._errors_in_row)
+
+    def _too_late(self, frame: Frame, text: str) -> Result:
+        self._late_in_row += 1
+        return self._no_answer(frame, ResultStatus.TIMEOUT, text, self._late_in_row)
+
+    def _no_answer(self, frame: Frame, status: ResultStatus, text: str, in_a_row: int) -> Result:
         result = Result(
             camera=frame.camera,
             frame_index=frame.index,
@@ -271,8 +282,8 @@ class CameraLoop:
             error=text,
         )
         fatal = self._errors_in_row >= self._limits.max_model_errors
-        if fatal or self._errors_in_row == 1:  # the first of a streak and the last, not each one
-            data: dict[str, object] = {"error": text, "in_a_row": self._errors_in_row, "fatal": fatal}
+        if fatal or in_a_row == 1:  # the first of a streak and the last, not each one
+            data: dict[str, object] = {"error": text, "in_a_row": in_a_row, "fatal": fatal}
             self._emit(event_of(result, "model_error", data))
         return result
 

@@ -279,6 +279,47 @@ def test_a_model_call_beyond_its_limit_is_a_timeout_without_an_answer() -> None:
     assert summary.results == {"ok": 2, "timeout": 1}
 
 
+def timeouts(seconds: list[float], errors: int) -> tuple[RunSummary, MemorySink]:
+    clock, sink = Clock(), MemorySink()
+    loop = CameraLoop(
+        ListSource(live_frames(clock, len(seconds)), live=True),
+        SlowModel(clock, seconds),
+        None,
+        Watchers(events=[sink], results=[sink]),
+        LoopLimits(max_age_s=1e9, model_timeout_s=10.0, max_model_errors=errors),
+        clock=clock,
+    )
+    return loop.run(), sink
+
+
+def test_a_board_that_is_too_slow_is_told_and_never_restarted_for_it() -> None:
+    summary, sink = timeouts([11.0] * 9 + [1.0] + [11.0] * 2, errors=3)
+    assert summary.results == {"timeout": 11, "ok": 1}
+    said = [(event.kind, event.data["in_a_row"], event.data["fatal"]) for event in sink.events]
+    assert said == [("model_error", 1, False)] * 2  # once for each streak
+
+
+class FailingNowAndThen(SlowModel):
+    """Raises where the time is below zero."""
+
+    def infer(self, image: Any, score_threshold: float | None = None) -> Detections | Classification:
+        if self._seconds[0] < 0:
+            self._seconds.pop(0)
+            message = "engine gone"
+            raise RuntimeError(message)
+        return super().infer(image, score_threshold)
+
+
+def test_a_late_answer_is_an_answer_between_two_failures() -> None:
+    clock = Clock()
+    model = FailingNowAndThen(clock, [-1.0, -1.0, 11.0, -1.0, -1.0, -1.0, 0.0])
+    source = ListSource(live_frames(clock, 7), live=True)
+    loop = CameraLoop(source, model, limits=LoopLimits(max_age_s=1e9, max_model_errors=3), clock=clock)
+    with pytest.raises(ModelFailedError, match="3 frames in a row"):
+        loop.run()
+    assert loop.summary().results == {"model_error": 5, "timeout": 1}
+
+
 def test_classifiers_work_without_a_tracker() -> None:
     answer = Classification(np.array([1, 0], np.int64), np.array([0.8, 0.2], np.float32))
     summary, sink = run(ListSource.blank(5), ScriptedModel([answer]), rules=[ClassChange(["cat", "dog"])])

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgewright.device_profiles.profile import parse_profile
 from edgewright.runtime.sources import (
     EndOfSource,
     FrameSource,
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COUNT = 6
+BOARD = """extends = "x86-64"
+[gstreamer.csi]
+value = "videotestsrc is-live=true ! video/x-raw,width={width},height={height},framerate={fps}/1 ! videoconvert ! appsink"
+origin = "assumed"
+source = "test pictures"
+"""
 PATIENCE_S = 10.0
 
 
@@ -53,6 +60,9 @@ class Ticking:
     def stamp(self, arrived_at: float) -> tuple[float, TimeQuality]:
         return arrived_at, TimeQuality.ARRIVAL
 
+    def interrupt(self) -> None:
+        self.over.set()
+
     def close(self) -> None:
         self.over.set()
 
@@ -61,6 +71,8 @@ def make(kind: str, folder: Path) -> FrameSource:
     options = SourceOptions(name="cam")
     if kind == "list":
         return ListSource.blank(COUNT)
+    if kind == "pipeline":
+        return open_source(parse_source("csi:0?width=32&height=24&fps=50"), options, profile=parse_profile(BOARD, "b"))
     if kind == "live":
         return LiveSource(Ticking, options)
     for index in range(COUNT):
@@ -75,7 +87,7 @@ def make(kind: str, folder: Path) -> FrameSource:
     return VideoFileSource(path, options)
 
 
-@pytest.mark.parametrize("kind", ["video", "folder", "live", "list"])
+@pytest.mark.parametrize("kind", ["video", "folder", "live", "pipeline", "list"])
 def test_the_promises_of_a_source(kind: str, tmp_path: Path) -> None:
     source = make(kind, tmp_path)
     frames: list[Frame] = []

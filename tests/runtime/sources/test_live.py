@@ -61,6 +61,9 @@ class Script:
     def stamp(self, arrived_at: float) -> tuple[float, TimeQuality]:
         return arrived_at, TimeQuality.ARRIVAL
 
+    def interrupt(self) -> None:
+        """As most libraries: it cannot be helped."""
+
     def close(self) -> None:
         self.closed.set()
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewright.device_profiles.pipelines import CameraShape
 from edgewright.runtime.errors import SourceUriError
 from edgewright.runtime.sources import SourceKind, parse_source, redact
 
@@ -38,6 +39,23 @@ def test_cameras(text: str, kind: SourceKind, target: str, shown: str) -> None:
     assert "u:p@" not in repr(uri)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "shape"),
+    [
+        ("csi:0", SourceKind.CSI, CameraShape()),
+        ("csi://1", SourceKind.CSI, CameraShape(sensor=1)),
+        ("CSI:0?fps=15", SourceKind.CSI, CameraShape(fps=15)),
+        ("usb:2?width=640&height=480", SourceKind.USB, CameraShape(640, 480, 30, 2)),
+        ("usb://0?height=480&fps=5&width=640", SourceKind.USB, CameraShape(640, 480, 5)),
+    ],
+)
+def test_cameras_by_the_pipeline_of_a_board(text: str, kind: SourceKind, shape: CameraShape) -> None:
+    uri = parse_source(text)
+    assert (uri.kind, uri.shape, uri.live) == (kind, shape, True)
+    # The name that events have does not change with the size of the pictures.
+    assert str(uri) == uri.redacted == f"{kind.value}:{shape.sensor}"
+
+
 @pytest.mark.parametrize("name", ["clip.avi", "Straße öäü 街.avi", "a b #1?.mp4"])
 def test_files_and_folders(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -55,7 +73,18 @@ def test_files_and_folders(tmp_path: Path, name: str) -> None:
         ("", "no source"),
         ("nowhere.avi", "no such file"),
         ("-1", "no such file"),
-        ("csi://0", "not supported yet"),
+        ("csi:", "named by its number; write csi:0"),
+        ("csi:front", "write csi:0"),
+        ("usb:-1", "write usb:0"),
+        ("csi:64", "sensor is a whole number from 0 to 63"),
+        ("csi:0?width=640", "width and height belong together"),
+        ("csi:0?width=640&height=9000", "height is a whole number from 16 to 8192"),
+        ("csi:0?width=8192&height=8192", "more than 16 million pixels"),
+        ("csi:0?fps=0", "fps is a whole number"),
+        ("csi:0?fps=30&fps=30", "'fps=30' is not understood"),
+        ("csi:0?fps=1e3", "not understood"),
+        ("csi:0?fps=" + "9" * 5000, "not understood"),
+        ("csi:0?token=s3cret", r"'token=\*\*\*' is not understood"),
         ("webrtc://cam", "not supported yet"),
         ("ftp://cam/x", "unknown scheme"),
         ("rtsp://", "names no host"),

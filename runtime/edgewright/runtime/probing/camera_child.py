@@ -7,19 +7,14 @@ open); a camera has ``width`` and ``height``.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import struct
 import sys
+
+from edgewright.runtime.probing.cameras_v4l2 import ask_node
 
 __all__ = ["main"]
 
-# struct v4l2_capability of linux/videodev2.h: driver, card, bus_info, version, capabilities, device_caps, reserved.
-_CAPABILITY = struct.Struct("16s32s32sIII3I")
-_VIDIOC_QUERYCAP = (2 << 30) | (_CAPABILITY.size << 16) | (ord("V") << 8) | 0
-_HAS_DEVICE_CAPS = 0x80000000
-_CAPTURES = 0x00000001
 _TRIES = 5
 
 
@@ -43,17 +38,10 @@ def main(path: str) -> dict[str, object]:
 def _captures(path: str) -> bool:
     """Whether the driver says that the node gives pictures; a Raspberry Pi has a dozen that do not."""
     try:
-        node = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        told = ask_node(path, os.O_RDWR)
     except OSError:
         return False
-    try:
-        answer = fcntl.ioctl(node, _VIDIOC_QUERYCAP, bytes(_CAPABILITY.size))
-    except OSError:  # no video device at all
-        return False
-    finally:
-        os.close(node)
-    *_, capabilities, device, _, _, _ = _CAPABILITY.unpack(answer)
-    return bool((device if capabilities & _HAS_DEVICE_CAPS else capabilities) & _CAPTURES)
+    return told is not None and told.takes_pictures
 
 
 if __name__ == "__main__":

@@ -59,6 +59,10 @@ class Capture(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Makes a ``grab`` that waits return soon, where that can be done; called by another thread than the reader's."""
+        ...
+
     def close(self) -> None:
         """Gives the camera back."""
         ...
@@ -108,6 +112,9 @@ class OpenCvCapture:
             if math.isfinite(driver) and 0.0 <= arrived_at - driver < min(_STAMP_RANGE_S, arrived_at):
                 return driver, TimeQuality.CAPTURE
         return arrived_at, TimeQuality.ARRIVAL
+
+    def interrupt(self) -> None:
+        """Does nothing: OpenCV may not be touched by two threads, and its libraries have limits of their own."""
 
     def close(self) -> None:
         """Gives the camera back."""

@@ -155,6 +155,8 @@ class LiveSource:
         self._mailbox.next_generation()
         readers = [*self._abandoned, *([self._reader] if self._reader else [])]
         self._reader = None
+        for reader in readers:
+            reader.interrupt()
         deadline = time.monotonic() + self._live.close_s
         for reader in readers:
             reader.thread.join(max(0.0, deadline - time.monotonic()))
@@ -181,10 +183,11 @@ class LiveSource:
         silent_s, allowed_s, waiting_for = self._silence(now)
         if silent_s <= allowed_s:
             return None
-        self._abandoned.append(self._reader)
-        self._reader = None
+        reader, self._reader = self._reader, None
+        self._abandoned.append(reader)
         lost = self._lost(f"no {waiting_for} for {silent_s:.1f} s", now)
         self._mailbox.next_generation()
+        reader.interrupt()
         return lost
 
     def _silence(self, now: float) -> tuple[float, float, str]:

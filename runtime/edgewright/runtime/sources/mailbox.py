@@ -161,6 +161,7 @@ class Reader:
         self._mailbox = mailbox
         self._generation = generation
         self._job = job
+        self._capture: Capture | None = None
         self.thread = threading.Thread(target=self._run, name=f"reader-{generation}", daemon=True)
         self.thread.start()
 
@@ -169,9 +170,15 @@ class Reader:
         """Whether the thread still runs."""
         return self.thread.is_alive()
 
+    def interrupt(self) -> None:
+        """Asks a camera that is waited for to let go. To be called once the mailbox has moved on: the thread then ends."""
+        capture = self._capture
+        if capture is not None:
+            capture.interrupt()
+
     def _run(self) -> None:
         try:
-            capture = self._job.opener()
+            self._capture = capture = self._job.opener()
         except SourceError as error:
             self._mailbox.end(self._generation, str(error))
             return
@@ -180,6 +187,8 @@ class Reader:
             return
         try:
             reason = self._read(capture)
+        except SourceError as error:
+            reason = str(error)
         except Exception as error:  # noqa: BLE001 - as above: no driver's error may silence a camera for good
             reason = redact(f"reading failed: {type(error).__name__}: {error}")
         finally:

@@ -9,9 +9,13 @@ text                       kind
 ``dir:///a/pictures``      folder
 ``0``, ``/dev/video0``     USB camera
 ``v4l2:///dev/video0``     the same
+``csi:0``, ``csi://0``     CSI camera, by the GStreamer pipeline of the board's profile
+``usb:0``, ``usb://0``     USB camera, likewise
 ``rtsp://``, ``rtsps://``  network camera
 ``http://``, ``https://``  MJPEG or other stream FFmpeg reads
 =========================  ==========================================================
+
+``csi:`` and ``usb:`` cameras take ``?width=640&height=480&fps=15``; without it 1280 x 720 at 30 frames a second.
 
 A password in a URI is used for opening only: ``str()``, ``repr()`` and ``redacted`` show ``***``.
 """
@@ -24,6 +28,8 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from edgewright.device_profiles.errors import ProfileError
+from edgewright.device_profiles.pipelines import CameraShape
 from edgewright.runtime.errors import SourceUriError
 
 __all__ = ["SourceKind", "SourceUri", "parse_source", "redact"]
@@ -37,10 +43,13 @@ _SECRET_KEYS = re.compile(
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s]*@")
 # `user:pa/ss@host`, a password that should have been percent-encoded: hide too much rather than too little.
 _UNQUOTED_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s@*]+:\S*@")
-_LATER = {"csi": "CSI cameras", "webrtc": "WebRTC cameras", "test": "test patterns", "rtp": "bare RTP", "rtmp": "RTMP"}
-_KNOWN = (
-    "a video file, an image folder, a camera number such as 0, or file:// dir:// v4l2:// rtsp:// rtsps:// http(s)://"
-)
+_PIPELINE = re.compile(r"(?i)^(csi|usb):(?://)?([^?]*)(?:\?(.*))?$")
+_SIZES = ("width", "height", "fps")
+_MOST_DIGITS = 5
+_LONGEST_SHOWN = 60
+_MOST_PIXELS = 16_000_000  # 48 MB a picture
+_LATER = {"webrtc": "WebRTC cameras", "test": "test patterns", "rtp": "bare RTP", "rtmp": "RTMP"}
+_KNOWN = "a video file, an image folder, a camera number such as 0, csi:0, usb:0, or file:// dir:// v4l2:// rtsp:// rtsps:// http(s)://"
 
 
 class SourceKind(str, Enum):
@@ -49,6 +58,7 @@ class SourceKind(str, Enum):
     VIDEO = "video"
     FOLDER = "folder"
     USB = "usb"
+    CSI = "csi"
     RTSP = "rtsp"
     HTTP = "http"
 
@@ -61,11 +71,13 @@ class SourceUri:
         kind: Which reader it needs.
         target: What to hand the reader: a path, a device number or a full URL, **password included**.
         redacted: The same for people and logs, without password, token or user name.
+        shape: Of the pictures, for a camera that is read by a pipeline of the board's profile; None for any other.
     """
 
     kind: SourceKind
     target: str = field(repr=False)
     redacted: str
+    shape: CameraShape | None = None
 
     @property
     def live(self) -> bool:
@@ -102,6 +114,9 @@ def parse_source(text: str) -> SourceUri:
         raise SourceUriError(message)
     if text.isascii() and text.isdigit():
         return SourceUri(SourceKind.USB, str(int(text)), f"/dev/video{int(text)}")
+    pipeline = _PIPELINE.match(text)
+    if pipeline is not None:
+        return _by_pipeline(pipeline.group(1).lower(), pipeline.group(2), pipeline.group(3))
     scheme = _SCHEME.match(text)
     if scheme is None:
         return _device(text) or _path(text, text)
@@ -134,6 +149,36 @@ def _with_scheme(scheme: str, text: str) -> SourceUri:
 def _device(text: str) -> SourceUri | None:
     match = _DEVICE.match(text)
     return SourceUri(SourceKind.USB, str(int(match.group(1))), text) if match else None
+
+
+def _by_pipeline(kind: str, number: str, query: str | None) -> SourceUri:
+    shown = redact(f"{kind}:{number}")[:_LONGEST_SHOWN]
+    if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
+        message = f"{shown}: a camera of the board is named by its number; write {kind}:0"
+        raise SourceUriError(message)
+    wanted: dict[str, int] = {}
+    for word in (query or "").split("&") if query else ():
+        key, _, value = word.partition("=")
+        if (
+            key not in _SIZES
+            or key in wanted
+            or not (value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS)
+        ):
+            message = f"{shown}: {redact(word)[:40]!r} is not understood; write {kind}:0?width=1280&height=720&fps=30"
+            raise SourceUriError(message)
+        wanted[key] = int(value)
+    if ("width" in wanted) != ("height" in wanted):
+        message = f"{shown}: width and height belong together; write {kind}:0?width=1280&height=720"
+        raise SourceUriError(message)
+    try:
+        shape = CameraShape(sensor=int(number), **wanted)
+    except ProfileError as error:
+        message = f"{shown}: {error}"
+        raise SourceUriError(message) from error
+    if shape.width * shape.height > _MOST_PIXELS:
+        message = f"{shown}: {shape.width} x {shape.height} is more than {_MOST_PIXELS // 10**6} million pixels"
+        raise SourceUriError(message)
+    return SourceUri(SourceKind(kind), str(shape.sensor), f"{kind}:{shape.sensor}", shape)
 
 
 def _network(scheme: str, text: str) -> SourceUri:
