@@ -9,6 +9,8 @@ ARG BASE
 
 FROM ${BASE} AS build
 ARG WHEELS=wheels
+# Which version there is depends on BASE.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -28,6 +30,7 @@ USER 10001:10001
 WORKDIR /var/lib/edgewright
 VOLUME ["/var/lib/edgewright"]
 # TensorRT compiles a model for minutes when it meets it first, hence the long start.
+ENV EDGEWRIGHT_START_S=1800
 HEALTHCHECK --interval=30s --timeout=5s --start-period=1800s --retries=2 CMD ["python3", "/opt/edgewright/watch.py", "check"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python3", "/opt/edgewright/watch.py", "run", "--", "edgewright"]

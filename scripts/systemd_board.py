@@ -1,4 +1,4 @@
-"""The container of scripts/systemd with the service in it, and the camera and the cloud that stand beside it."""
+"""The container of scripts/systemd in which the board installs the service itself, and the cloud beside it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import contextlib
 import shutil
 import sqlite3
 import sys
-import time
 from typing import TYPE_CHECKING
 
-from systemd_container import ENVIRONMENT, ROOT, Container, install_wheel, kept_root, step
+from systemd_container import ENVIRONMENT, ROOT, install_wheel, step
+from systemd_stage import RTSP_PORT, Stage, put
 
 if TYPE_CHECKING:
     import argparse
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from systemd_stage import Told
+
 WATCHDOG_S = 6
-RTSP_PORT, BROKER_PORT = 8554, 1883
+BROKER_PORT = 1883
 STATE = "var/lib/edgewright"
 DROPIN = "etc/systemd/system/edgewright.service.d"
 CONFIG = """[source]
@@ -38,31 +40,17 @@ watchdog_needs_frames_s = {needs_frames_s}
 """
 
 
-class Proof:
-    """The container, what stands beside it, and the list of checks."""
+class Proof(Stage):
+    """The container in which the board installs the service itself."""
 
-    def __init__(self, args: argparse.Namespace, work: Path, stack: contextlib.ExitStack) -> None:
-        self.checks: list[dict[str, object]] = []
-        self._args, self.work, self._stack = args, work, stack
-        self._camera: subprocess.Popen[bytes] | None = None
-        root = work / "root"
-        step("cp", "-a", "--reflink=auto", str(kept_root(args.cache)), str(root))
-        install_wheel(root, work / "wheel")
-        self.root = root
+    def __init__(
+        self, args: argparse.Namespace, told: Told, kept: Path, work: Path, stack: contextlib.ExitStack
+    ) -> None:
+        """Makes all of it; nothing is booted yet."""
+        super().__init__(told, kept, work, stack, args.clip_h264)
+        self._args = args
+        install_wheel(self.root, work / "wheel")
         self._prepare()
-        self.container = Container(root, work / "console.log")
-        stack.callback(self.container.cut_power)
-
-    def check(self, name: str, ok: bool, detail: str = "") -> bool:
-        """Keeps and tells one check."""
-        self.checks.append({"check": name, "ok": bool(ok), "detail": detail})
-        out = sys.stderr if self._args.json else sys.stdout
-        print(f"{'ok  ' if ok else 'FAIL'}  {name}" + (f": {detail}" if detail else ""), file=out, flush=True)
-        return bool(ok)
-
-    def remark(self, text: str) -> None:
-        """Tells something that is no check."""
-        print(f"      {text}", file=sys.stderr, flush=True)
 
     # What the container is made of.
 
@@ -109,26 +97,6 @@ class Proof:
 
     # What stands beside it.
 
-    def camera_on(self) -> None:
-        """Starts the camera."""
-        if self._args.clip:
-            script, arguments = ROOT / "scripts/systemd_camera.py", [str(self._args.clip_h264)]
-        else:
-            script, arguments = (
-                ROOT / "tests/support/rtsp/server.py",
-                ["320", "80", "10"],
-            )  # flat, for the tiny detector to see the fast blocks
-        command = ["/usr/bin/python3", str(script), str(RTSP_PORT), *arguments]
-        self._camera = self.container.beside(*command, output=self.work / "camera.log")
-        self._stack.callback(self.camera_off)
-
-    def camera_off(self) -> None:
-        """Pulls its plug."""
-        if self._camera is not None:
-            self._camera.kill()
-            self._camera.wait()
-            self._camera = None
-
     @contextlib.contextmanager
     def cloud(self, database: Path) -> Iterator[None]:
         """A broker and an ingest, for as long as the block lasts."""
@@ -146,25 +114,10 @@ class Proof:
 
     # What is seen.
 
-    def shown(self, name: str) -> str:
-        """A property of the unit."""
-        return self.container.run("systemctl", "show", "edgewright", "-P", name).stdout.strip()
-
-    def restarts(self) -> int:
-        """How often systemd started it anew."""
-        return int(self.shown("NRestarts") or 0)
-
-    def answers(self) -> bool:
-        """Whether frames get answers."""
-        return "answers/s" in self.shown("StatusText")
-
-    def running(self) -> bool:
-        """Whether it is up."""
-        return self.shown("ActiveState") == "active"
-
-    def control(self, *command: str) -> str:
-        """``systemctl`` inside."""
-        return self.container.run("systemctl", *command).stdout.strip()
+    def others(self) -> dict[str, str]:
+        """The other services and their processes."""
+        names = ("systemd-journald", "dbus", "systemd-logind")
+        return {name: self.container.run("systemctl", "show", name, "-P", "MainPID").stdout.strip() for name in names}
 
     def outbox(self, *, copied: bool = False) -> dict[int, str]:
         """The rows that are stored: number to kind. A copy is taken where nobody has it open."""
@@ -198,24 +151,3 @@ class Proof:
         file = self.root / STATE / "proof" / name
         file.touch()
         return file
-
-
-def put(path: Path, text: str) -> None:
-    """Writes a file and its folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-
-
-def until(asked: Callable[[], object], within_s: float) -> float | None:
-    """Seconds until the answer was yes; None when it never was."""
-    began = time.monotonic()
-    while time.monotonic() - began < within_s:
-        if asked():
-            return time.monotonic() - began
-        time.sleep(0.3)
-    return None
-
-
-def seconds(value: float | None) -> str:
-    """For people."""
-    return "never" if value is None else f"after {value:.1f} s"

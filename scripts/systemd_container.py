@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = "systemd,dbus,python3,python3-venv"
-TOOLS = {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
+PACKAGES = "systemd,dbus,python3,python3-venv,openssh-server,sudo"
+TOOLS = {
+    "debootstrap": "debootstrap",
+    "systemd-nspawn": "systemd-container",
+    "nsenter": "util-linux",
+    "ssh": "openssh-client",
+}
 PYTHON = "3.11"  # of Debian 12
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 BOOT_S = 90
@@ -59,18 +64,29 @@ def alone(cache: Path) -> Iterator[None]:
 
 
 def kept_root(cache: Path) -> Path:
-    """A Debian root with systemd and everything that the device half depends on; made once, never booted; for who is ``alone``."""
+    """A Debian root with systemd, an SSH server and everything that the device half depends on; for who is ``alone``.
+
+    It is made once and never booted. Beside it lie the wheels that were installed there, see ``kept_wheels``.
+    """
     needs = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[dependency-groups]")[0]
     key = hashlib.sha256("\n".join([PACKAGES, PYTHON, *PLATFORMS, ENVIRONMENT, needs]).encode()).hexdigest()[:12]
     home = cache / f"systemd-root-{key}"
-    if not home.is_dir():
+    if not (home.is_dir() and kept_wheels(home).is_dir()):
+        shutil.rmtree(home, ignore_errors=True)
         part = cache / f"{home.name}.part"
         shutil.rmtree(part, ignore_errors=True)
         print(f"making {home} (a few minutes, once)", file=sys.stderr, flush=True)
         step("debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(part))
         _install_dependencies(part)
+        shutil.rmtree(kept_wheels(home), ignore_errors=True)
+        (part / "opt/wheels").rename(kept_wheels(home))
         part.rename(home)
     return home
+
+
+def kept_wheels(home: Path) -> Path:
+    """What stands for a package index, so that a wheelhouse for the root is made without a network."""
+    return home.with_name(f"{home.name}.wheels")
 
 
 def _install_dependencies(root: Path) -> None:
@@ -84,7 +100,6 @@ def _install_dependencies(root: Path) -> None:
     step("chroot", str(root), "python3", "-m", "venv", ENVIRONMENT)
     pip = ["chroot", str(root), f"{ENVIRONMENT}/bin/pip", "install", "-q", "--no-index", "--find-links=/opt/wheels"]
     step(*pip, *_requirements())
-    shutil.rmtree(house)
 
 
 def _requirements() -> list[str]:
@@ -105,13 +120,13 @@ def install_wheel(root: Path, scratch: Path) -> None:
     )
 
 
-def step(*command: str) -> str:
-    """One command that must succeed.
+def step(*command: str, env: dict[str, str] | None = None) -> str:
+    """One command that must succeed; for what is done before anything boots.
 
     Raises:
         Unavailable: It did not; the last of what it said is in the text.
     """
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1200, env=env)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-600:]
         raise Unavailable(f"{' '.join(command[:4])} ended with {done.returncode}: {said}")
@@ -170,6 +185,23 @@ class Container:
         inside = ["nsenter", "-t", str(self.leader), "-a", "--", *command]
         return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=200)
 
+    def outside(self, pid: int) -> int:
+        """What this machine calls a process of the container."""
+        space = Path(f"/proc/{self.leader}/ns/pid").readlink()
+        for status in Path("/proc").glob("[0-9]*/status"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                rows = dict(
+                    line.split(":", 1) for line in status.read_text(encoding="ascii", errors="replace").splitlines()
+                )
+                if int(rows["NSpid"].split()[-1]) == pid and status.with_name("ns").joinpath("pid").readlink() == space:
+                    return int(status.parent.name)
+        raise ProcessLookupError(f"no process {pid} in the container")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it has power."""
+        return self._nspawn is not None and self._nspawn.poll() is None
+
     def beside(self, *command: str, output: Path) -> subprocess.Popen[bytes]:
         """A program of this machine that sees the container's network."""
         with output.open("ab") as file:
@@ -180,11 +212,12 @@ class Container:
 
     def cut_power(self) -> None:
         """Ends all of its processes at once: the kernel kills a PID namespace whose first process is killed."""
-        if self._nspawn is None:
+        nspawn, self._nspawn = self._nspawn, None
+        if nspawn is None:
             return
-        if self.leader and self._nspawn.poll() is None:
+        if self.leader and nspawn.poll() is None:
             os.kill(self.leader, signal.SIGKILL)
         else:
-            self._nspawn.kill()
-        self._nspawn.wait(timeout=30)
-        self._nspawn, self.leader = None, 0
+            nspawn.kill()
+        nspawn.wait(timeout=30)
+        self.leader = 0

@@ -23,6 +23,7 @@ from edgewright.cli import bench as verb
 from edgewright.cli.bench_remote import measure_remote
 from edgewright.cli.main import main
 from edgewright.deploy.errors import DeployError, HostUnreachable
+from edgewright.deploy.host import LARGEST_FILE
 from edgewright.deploy.local import LocalHost
 from edgewright.deploy.remote_bench import BoardBench, Pace
 from edgewright.runtime.results.codec import read_result
@@ -146,10 +147,16 @@ def _soaking(folder: Path) -> bool:
     pid = folder / "pid"
     if not pid.exists() or not pid.read_text().strip():
         return False
-    children = Path(f"/proc/{pid.read_text().strip()}/task/{pid.read_text().strip()}/children")
-    return any(
-        b"edgewright-soak" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children.read_text().split()
-    )
+    return any(b"edgewright-soak" in line for line in _below(pid.read_text().strip()))
+
+
+def _below(pid: str) -> list[bytes]:
+    """The command lines of all that a process started: the command itself may run below one that watches the clock."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [line for child in children for line in (Path(f"/proc/{child}/cmdline").read_bytes(), *_below(child))]
+    except OSError:  # it ended meanwhile
+        return []
 
 
 def test_a_link_that_breaks_for_a_moment_changes_nothing(tmp_path: Path, tiny: Path) -> None:
@@ -218,8 +225,8 @@ class Liar(Board):
         super().__init__()
         self.content = content
 
-    def fetch(self, remote: PurePosixPath, local: Path) -> None:
-        super().fetch(remote, local)
+    def fetch(self, remote: PurePosixPath, local: Path, *, largest: int = LARGEST_FILE) -> None:
+        super().fetch(remote, local, largest=largest)
         local.write_bytes(self.content)
 
 

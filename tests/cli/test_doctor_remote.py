@@ -14,7 +14,7 @@ import pytest
 from delivery import Mosquitto
 from ssh_server import SshBoard
 
-from edgewright.cli.doctor import command
+from edgewright.cli.doctor import command, remote
 from edgewright.cli.doctor.findings import Finding, to_json
 from edgewright.cli.doctor.remote import board_findings, words_for_board
 from edgewright.deploy.errors import DeployError, HostUnreachable
@@ -33,8 +33,16 @@ class Board:
 
     name = "pi@board"
 
-    def __init__(self, said: str, *, program: str = PROGRAM, root: bool = True, ahead_s: float = 0.0) -> None:
-        self._said, self._program, self._root, self._ahead = said, program, root, ahead_s
+    def __init__(
+        self,
+        said: str,
+        *,
+        program: str = PROGRAM,
+        root: bool = True,
+        ahead_s: float = 0.0,
+        there: str = version("edgewright"),
+    ) -> None:
+        self._said, self._program, self._root, self._ahead, self._version = said, program, root, ahead_s, there
         self.asked: list[tuple[Sequence[str], bytes | None, bool]] = []
 
     def run(
@@ -47,10 +55,15 @@ class Board:
             return Done(0 if argv[2] == self._program else 1, "", "")
         if argv[0] == "sh":
             return Done(0 if self._program else 1, self._program, "")
-        if argv[0] == "true":
-            if root and not self._root:
-                raise DeployError("sudo waits for a password")
-            return Done(0, "", "")
+        if root and not self._root:
+            raise DeployError("sudo waits for a password")
+        if list(argv[1:]) == ["--version"]:
+            return (
+                Done(0, f"edgewright {self._version}\n", "") if self._version else Done(1, "", "ImportError: libgomp")
+            )
+        return self.doctor()
+
+    def doctor(self) -> Done:
         return Done(0, self._said, "Traceback ...\nImportError: libgomp")
 
 
@@ -83,9 +96,24 @@ def test_a_board_without_edgewright() -> None:
 
 def test_an_edgewright_of_another_place_and_version() -> None:
     other = (Finding("packages", "edgewright", "ok", "0.0.1"),)
-    found = found_at(Board(json.dumps(to_json(other)), program="/usr/bin/edgewright"))
+    found = found_at(Board(json.dumps(to_json(other)), program="/usr/bin/edgewright", there="0.0.1"))
     assert found["board/edgewright"].state == "warn"
     assert "0.0.1 there" in found["board/edgewright"].text
+
+
+@pytest.mark.parametrize("program", ["/home/pi/bin/edgewright", "/tmp/edgewright", PROGRAM])
+def test_only_what_a_deployment_installed_runs_as_the_superuser(program: str) -> None:
+    board = Board(json.dumps(to_json(FINE)), program=program)
+    found = found_at(board)
+    as_root = {argv[0] for argv, _, root in board.asked if root}
+    assert as_root == ({PROGRAM} if program == PROGRAM else set())
+    assert ("board/rights" in found) is (program != PROGRAM)
+
+
+def test_a_program_without_a_place_is_not_run() -> None:
+    board = Board(json.dumps(to_json(FINE)), program="alias edgewright='rm -r /'")
+    assert found_at(board)["board/edgewright"].state == "missing"
+    assert all("alias" not in argv[0] for argv, _, _ in board.asked)
 
 
 def test_a_board_without_sudo() -> None:
@@ -97,8 +125,50 @@ def test_a_board_without_sudo() -> None:
 @pytest.mark.parametrize("said", ["", "nonsense", "[1]", '{"findings": [{"state": "fine"}]}', "[" * 100000])
 def test_a_doctor_that_says_nothing_useful(said: str) -> None:
     finding = found_at(Board(said))["board/edgewright"]
-    assert finding.state == "bad"
-    assert "libgomp" in finding.text
+    assert (finding.state, "install it again" in finding.remedy) == ("bad", True)
+    # Its last words only where they may tell why there is no JSON.
+    assert ("libgomp" in finding.text) is (said[:1] not in "[{" or said[:2] == "[[" or not said)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ("usage: edgewright [-h] ...", "it printed no JSON"),
+        (json.dumps({"checks": []}), "no list of findings"),
+        (json.dumps({"findings": [{"group": "a", "name": "b", "level": "ok"}]}), "lacks a text"),
+        (json.dumps(to_json([Finding("a", "b", "fatal", "c", "d")])), "the state 'fatal'"),
+    ],
+)
+def test_a_doctor_of_another_release_is_told_apart(said: str, says: str) -> None:
+    found = found_at(Board(said, there="0.0.9"))
+    finding = found["board/edgewright"]
+    assert (finding.state, says in finding.text) == ("bad", True), finding
+    assert f"edgewright 0.0.9 is there, {version('edgewright')} is here" in finding.text
+    assert "upgrade" in finding.remedy
+    assert "board/rights" not in found
+
+
+def test_a_doctor_that_hangs_or_prints_without_end_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board("")
+
+    def endless() -> Done:
+        raise DeployError("it wrote more than 8 MiB")
+
+    monkeypatch.setattr(board, "doctor", endless)
+    finding = found_at(board)["board/edgewright"]
+    assert (finding.state, "more than 8 MiB" in finding.text, PROGRAM in finding.remedy) == ("bad", True, True)
+
+
+def test_a_program_that_does_not_start_is_not_a_matter_of_rights() -> None:
+    found = found_at(Board("", there=""))
+    assert "libgomp" in found["board/edgewright"].text
+    assert "board/rights" not in found
+
+
+@pytest.mark.parametrize("told", ["", "nan", "inf", "what?"])
+def test_a_board_that_does_not_tell_its_time(told: str) -> None:
+    finding = remote._clock(told, 0.0, 1.0)
+    assert (finding.state, bool(finding.remedy)) == ("unknown", True)
 
 
 def arguments(*words: str) -> argparse.Namespace:

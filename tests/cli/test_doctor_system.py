@@ -76,7 +76,7 @@ def test_broken_mounts_are_passed_over(system: Callable[..., System]) -> None:
         (Mount("/data", "f2fs", True, ""), Mount("/", "squashfs", False, ""), ["ok", "warn"], "read-only"),
         (Mount("/n", "nfs4", True, ""), Mount("/", "ext4", True, ""), ["warn", "ok"], "locks"),
         (Mount("/u", "vfat", True, ""), Mount("/", "ext4", True, ""), ["warn", "ok"], "journal"),
-        (None, None, ["warn"], "not known"),
+        (None, None, ["unknown"], "not known"),
     ],
 )
 def test_file_systems(mount: Mount | None, root: Mount | None, states: list[str], says: str) -> None:
@@ -113,9 +113,9 @@ EMMC = {"type": "MMC", "name": "DG4008", "date": "03/2021"}
         ({**EMMC, "life_time": "0x02 0x02", "pre_eol_info": "0x02"}, "warn", "80 % of its spare blocks"),
         ({**EMMC, "life_time": "0x02 0x02", "pre_eol_info": "0x03"}, "warn", "nearly used up"),
         ({**EMMC, "life_time": "0x0b 0x02", "pre_eol_info": "0x03"}, "warn", "past its rated life"),
-        ({**EMMC, "life_time": "0x00 0x00", "pre_eol_info": "0x00"}, "ok", "tells no wear"),
-        ({"type": "SD", "name": "SD32G", "date": "05/2023"}, "ok", "an SD card tells no wear"),
-        ({**EMMC, "life_time": "rubbish"}, "ok", "tells no wear"),
+        ({**EMMC, "life_time": "0x00 0x00", "pre_eol_info": "0x00"}, "unknown", "tells no wear"),
+        ({"type": "SD", "name": "SD32G", "date": "05/2023"}, "unknown", "an SD card tells no wear"),
+        ({**EMMC, "life_time": "rubbish"}, "unknown", "tells no wear"),
     ],
 )
 def test_wear_of_cards(tmp_path: Path, files: dict[str, str], state: str, says: str) -> None:
@@ -129,7 +129,7 @@ def test_wear_of_cards(tmp_path: Path, files: dict[str, str], state: str, says: 
 def test_wear_that_takes_a_tool(tmp_path: Path, name: str, tool: str) -> None:
     block(tmp_path, "8:0", name, {})
     finding = disk.wear(System(tmp_path), "8:0")
-    assert finding.state == "ok"
+    assert finding.state == "unknown"
     assert tool in finding.remedy
     assert "not known" in disk.wear(System(tmp_path), "0:40").text
 
@@ -214,7 +214,7 @@ class Tools(System):
         ({}, {"timedatectl": "yes"}, "ok"),
         ({}, {"timedatectl": "no"}, "warn"),
         ({}, {"timedatectl": "yes", "chronyc": "Leap status     : Not synchronised"}, "ok"),
-        ({}, {}, "warn"),
+        ({}, {}, "unknown"),
     ],
 )
 def test_synchronised(
@@ -227,7 +227,7 @@ def test_synchronised(
 @pytest.mark.parametrize(
     ("files", "state", "says"),
     [
-        ({}, "warn", "no real-time clock"),
+        ({"/sys/class/net/lo/mtu": "1"}, "warn", "no real-time clock"),
         ({"/sys/class/rtc/rtc0/name": "rpi_rtc\n", "/sys/class/rtc/rtc0/since_epoch": "86400\n"}, "warn", "1970-01-02"),
         ({"/sys/class/rtc/rtc0/name": "ds1307\n", "/sys/class/rtc/rtc0/since_epoch": f"{NOW:.0f}\n"}, "ok", "ds1307"),
         ({"/sys/class/rtc/rtc0/date": "2026-01-01\n"}, "ok", "rtc0"),
@@ -267,8 +267,22 @@ def test_memory(
     assert (found["memory"].state, found["swap"].state) == states
 
 
-def test_a_system_that_tells_no_memory(tmp_path: Path) -> None:
-    assert list(health.memory(look(system=System(tmp_path)))) == []
+def test_what_cannot_be_examined_is_not_called_well(tmp_path: Path) -> None:
+    """On a system without /proc and /sys nothing was seen, so nothing is ``ok``, and every finding says where to look."""
+    asked = look(system=System(tmp_path))
+    found = [*health.memory(asked), *health.heat(asked), clock.synchronised(asked.system)]
+    found += [clock.real_time_clock(asked.system), disk.wear(asked.system, "8:0")]
+    assert {finding.name for finding in found} == {
+        "memory", "swap", "temperature", "throttling", "synchronised", "rtc", "wear",
+    }  # fmt: skip
+    assert {finding.state for finding in found} == {"unknown"}
+    assert all(finding.remedy for finding in found)
+
+
+def test_a_folder_that_this_user_may_not_write(tmp_path: Path) -> None:
+    """The write was not tried, so nothing is known of it."""
+    found = names(disk.disk(look({}, kept_in(tmp_path))))
+    assert (found["fsync"].state, bool(found["fsync"].remedy)) == ("unknown", True)
 
 
 ZONE = "/sys/class/thermal/thermal_zone0"
@@ -287,11 +301,11 @@ FIRMWARE = "/sys/devices/platform/soc/soc:firmware/get_throttled"
             "ok",
             "from 95 C",
         ),
-        ({f"{ZONE}/temp": "-274000"}, "temperature", "ok", "no sensor"),
+        ({f"{ZONE}/temp": "-274000"}, "temperature", "unknown", "no sensor"),
         ({FIRMWARE: "0"}, "throttling", "ok", "nothing is held back"),
         ({FIRMWARE: "50005"}, "throttling", "warn", "under-voltage, throttled"),
         ({FIRMWARE: "50000"}, "throttling", "warn", "since the start"),
-        ({}, "throttling", "ok", "nothing here tells"),
+        ({}, "throttling", "unknown", "nothing here tells"),
         (
             {
                 f"{CPUFREQ}/scaling_governor": "ondemand",

@@ -5,6 +5,7 @@ No image is built here: docker/README.md says so.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import write_detector
@@ -22,6 +24,10 @@ from wheels import empty_wheel
 
 from edgewright.deploy.wheel_index import Wheel, Wheelhouse, write_index
 from edgewright.deploy.wheel_target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -146,55 +152,174 @@ def test_the_build_step_installs_what_the_wheelhouse_lists(tmp_path: Path) -> No
     assert "missing or was altered" in refused(wheels)
 
 
-CHILD = """
-import os, signal, socket, sys, time
+CHILD = """#!{python}
+import os, pathlib, signal, socket, sys, time
+
 def say(text):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.sendto(text.encode(), os.environ["NOTIFY_SOCKET"])
+
+starts = pathlib.Path({folder!r}, "starts")
+with starts.open("a") as file:
+    file.write("x")
+number = len(starts.read_text())
+{story}
+"""
+FED = """
 def leave(*_):
-    say("STOPPING=1"); time.sleep(float(sys.argv[2])); sys.exit(5)
+    say("STOPPING=1")
+    time.sleep(1)
+    sys.exit(5)
 signal.signal(signal.SIGTERM, leave)
 say("READY=1")
-for _ in range(int(sys.argv[1])):
-    time.sleep(0.1); say("WATCHDOG=1")
-time.sleep(60)
+while True:
+    time.sleep(0.05)
+    say("WATCHDOG=1")
 """
 
 
+@pytest.fixture(scope="module")
+def watch() -> Iterator[ModuleType]:
+    """``docker/watch.py``, imported."""
+    found = importlib.util.spec_from_file_location("docker_watch", DOCKER / "watch.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, found.name, module)  # dataclasses look their module up
+        found.loader.exec_module(module)
+        yield module
+
+
 class Watched:
-    """``watch.py run`` with a child that feeds the watchdog a number of times."""
+    """What stands for ``edgewright``, under the watch, in this process."""
 
-    def __init__(self, folder: Path, feeds: int, leave_s: float = 0.0) -> None:
-        self.environment = {**os.environ, "EDGEWRIGHT_HEALTH": str(folder / "health"), "EDGEWRIGHT_WATCHDOG_S": "1.5"}
-        words = [sys.executable, "-c", CHILD, str(feeds), str(leave_s)]
-        command = [sys.executable, str(DOCKER / "watch.py"), "run", "--", *words]
-        self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE, text=True)
+    def __init__(self, watch: ModuleType, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        self._watch, self._folder, self._capfd = watch, folder, capfd
 
-    def healthy(self) -> bool:
-        command = [sys.executable, str(DOCKER / "watch.py"), "check"]
-        return subprocess.run(command, env=self.environment, capture_output=True, check=False).returncode == 0
+    def run(
+        self, story: str, *words: str, clock: Callable[[], float] = time.monotonic, **limits: Any
+    ) -> tuple[int, str]:
+        """Status and messages; every limit that is not named is out of reach."""
+        program = self._folder / "edgewright"
+        program.write_text(CHILD.format(python=sys.executable, folder=str(self._folder), story=story))
+        program.chmod(0o755)
+        far = {"watchdog_s": 1e3, "start_s": 1e3, "stop_s": 1e3, "abort_s": 1e3, "restart_s": 0.0, "within_s": 1e6}
+        patience = self._watch.Limits(**(far | limits))
+        command = [str(program), *(words or ("run",))]
+        code = self._watch.Watch(command, self._folder / "health", patience, clock).run()
+        return code, self._capfd.readouterr().err
 
-    def end(self) -> tuple[int, str]:
-        _, err = self.process.communicate(timeout=60)
-        return self.process.returncode, err
+    @property
+    def starts(self) -> int:
+        return len((self._folder / "starts").read_text())
 
 
-def test_a_container_is_healthy_while_frames_flow_and_ends_when_they_stop(tmp_path: Path) -> None:
-    watched = Watched(tmp_path, feeds=5)
-    wait_until(watched.healthy)
-    code, said = watched.end()
+@pytest.fixture
+def watched(watch: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Watched:
+    return Watched(watch, tmp_path, capfd)
+
+
+def test_a_command_that_falls_silent_is_ended(watched: Watched) -> None:
+    code, said = watched.run("say('READY=1'); time.sleep(60)", watchdog_s=0.3, starts=1)
     assert code == 70
-    assert "nothing heard" in said
-    assert not watched.healthy()
+    assert "nothing heard of it for 0.3 s" in said
 
 
-def test_stopping_a_container_stops_the_camera_and_waits_for_it(tmp_path: Path) -> None:
-    watched = Watched(tmp_path, feeds=1000, leave_s=2.5)  # longer than the watchdog's patience
-    wait_until(watched.healthy)
-    begun = time.monotonic()
-    watched.process.send_signal(signal.SIGTERM)
-    assert watched.end()[0] == 5
-    assert time.monotonic() - begun > 2.0
+def test_what_does_not_even_heed_the_abort_is_killed(watched: Watched) -> None:
+    story = "signal.signal(signal.SIGABRT, signal.SIG_IGN); say('READY=1'); time.sleep(60)"
+    assert watched.run(story, watchdog_s=0.3, abort_s=0.1, starts=1)[0] == 70
+
+
+def test_before_it_is_ready_the_watchdog_does_not_count(watched: Watched) -> None:
+    assert watched.run("time.sleep(0.6)", watchdog_s=0.1)[0] == 0
+
+
+def test_a_service_that_is_never_ready_is_ended(watched: Watched) -> None:
+    code, said = watched.run("say('WATCHDOG=1'); time.sleep(60)", start_s=0.3, starts=1)
+    assert code == 70
+    assert "it was not ready within 0.3 s" in said
+
+
+def test_another_verb_takes_as_long_as_it_takes_and_runs_once(watched: Watched) -> None:
+    assert watched.run("time.sleep(0.6); sys.exit(3)", "verify", start_s=0.1)[0] == 3
+    assert watched.starts == 1
+
+
+def test_once_ready_the_time_to_start_does_not_count(watched: Watched, tmp_path: Path) -> None:
+    ready = tmp_path / "health/heard"
+    story = f"say('READY=1')\nwhile not os.path.exists({str(ready)!r}): time.sleep(0.05)\ntime.sleep(0.6)"
+    code, _ = watched.run(story, start_s=100.0, clock=lambda: 500.0 * ready.exists())
+    assert (code, watched.starts) == (0, 1)
+
+
+def test_who_is_stopping_gets_a_while(watched: Watched) -> None:
+    assert watched.run("say('READY=1\\nSTOPPING=1'); time.sleep(0.6)", watchdog_s=0.1)[0] == 0
+
+
+def test_who_never_comes_to_stop_is_ended(watched: Watched) -> None:
+    code, said = watched.run("say('READY=1'); say('STOPPING=1'); time.sleep(60)", stop_s=0.3, starts=1)
+    assert code == 70
+    assert "did not end within 0.3 s after it began to stop" in said
+
+
+def test_what_fails_is_started_anew_until_it_lasts(watched: Watched) -> None:
+    code, said = watched.run("sys.exit(0 if number == 3 else 4)", starts=5)
+    assert (code, watched.starts) == (0, 3)
+    assert said.count("it is started anew") == 2
+
+
+def test_what_fails_too_often_is_given_up(watched: Watched) -> None:
+    code, said = watched.run("sys.exit(4)", starts=3)
+    assert (code, watched.starts) == (4, 3)
+    assert "started 3 times within 1e+06 s" in said
+    assert "status 4" in said
+    assert "the container ends" in said
+
+
+def test_failures_of_long_ago_do_not_count(watched: Watched) -> None:
+    assert watched.run("sys.exit(0 if number == 6 else 4)", starts=2, within_s=0.0)[0] == 0
+    assert watched.starts == 6
+
+
+def test_a_silent_service_is_started_anew(watched: Watched) -> None:
+    story = "say('READY=1')\nif number == 2: sys.exit(0)\ntime.sleep(60)"
+    code, _ = watched.run(story, watchdog_s=0.3)
+    assert (code, watched.starts) == (0, 2)
+
+
+def test_a_command_that_is_not_there_is_told(
+    watch: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert watch.Watch([str(tmp_path / "no"), "verify"], tmp_path, watch.Limits()).run() == 127
+    assert "is it in the image?" in capfd.readouterr().err
+
+
+def test_limits_come_from_the_image(watch: ModuleType) -> None:
+    limits = watch.Limits.told({"EDGEWRIGHT_START_S": "1800", "EDGEWRIGHT_WATCHDOG_S": "90"})
+    assert (limits.start_s, limits.watchdog_s, limits.stop_s) == (1800.0, 90.0, 30.0)
+    jetson = (DOCKER / "jetson.Dockerfile").read_text(encoding="utf-8")
+    assert "ENV EDGEWRIGHT_START_S=1800" in jetson
+
+
+def test_a_container_is_healthy_while_frames_flow_and_a_stop_waits_for_the_camera(tmp_path: Path) -> None:
+    program = tmp_path / "edgewright"
+    program.write_text(CHILD.format(python=sys.executable, folder=str(tmp_path), story=FED))
+    program.chmod(0o755)
+    environment = {**os.environ, "EDGEWRIGHT_HEALTH": str(tmp_path / "health"), "EDGEWRIGHT_WATCHDOG_S": "60"}
+    command = [sys.executable, str(DOCKER / "watch.py")]
+
+    def healthy() -> bool:
+        done = subprocess.run([*command, "check"], env=environment, capture_output=True, check=False)
+        return done.returncode == 0
+
+    assert not healthy()
+    with subprocess.Popen([*command, "run", "--", str(program), "run"], env=environment) as process:
+        wait_until(healthy)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 5  # which is no failure to be mended by a start
+    assert not healthy()
+    assert (tmp_path / "starts").read_text() == "x"
 
 
 def test_the_real_camera_loop_tells_the_watch_that_it_is_ready(tmp_path: Path) -> None:
@@ -204,9 +329,9 @@ def test_the_real_camera_loop_tells_the_watch_that_it_is_ready(tmp_path: Path) -
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=1", str(clip)], check=True
     )
     health = tmp_path / "health"
-    witness = f"import socket,sys; sys.path.insert(0, {str(DOCKER)!r}); import watch; wrote = watch._write\n"
-    witness += "def told(heard): print('TOLD', file=sys.stderr, flush=True); wrote(heard)\n"
-    witness += "watch._write = told; sys.exit(watch.main(sys.argv[1:]))"
+    witness = f"import socket,sys; sys.path.insert(0, {str(DOCKER)!r}); import watch; wrote = watch.Watch._write\n"
+    witness += "def told(self, heard): print('TOLD', file=sys.stderr, flush=True); wrote(self, heard)\n"
+    witness += "watch.Watch._write = told; sys.exit(watch.main(sys.argv[1:]))"
     edgewright = [sys.executable, "-m", "edgewright.cli.main"]
     words = ["run", "--", *edgewright, "run", str(bundle), "--source", str(clip), "--json"]
     environment = {**os.environ, "EDGEWRIGHT_HEALTH": str(health)}

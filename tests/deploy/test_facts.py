@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from fake_board import FakeBoard
 
+from edgewright.deploy.asking import read_facts
 from edgewright.deploy.errors import DeployError
-from edgewright.deploy.facts import Facts, Place, Python, Wanted, read_facts, why_not
+from edgewright.deploy.facts import Facts, Place, Python
+from edgewright.deploy.judging import Wanted, why_not
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +92,17 @@ def test_a_python_that_the_service_cannot_reach_is_told_unless_there_is_another(
     both = replace(GOOD, pythons=(own, *GOOD.pythons))
     assert both.python == GOOD.pythons[0]
     assert why_not("pi", both, WANTED) == ()
+
+
+def test_the_python_that_the_wheels_are_for_comes_before_the_system_s_own() -> None:
+    other = Python("/usr/local/bin/python3.12", "3.12.1", 64, makes_environments=True)
+    bare = Python("/usr/bin/python3.12", "3.12.3", 64, makes_environments=False)
+    facts = replace(GOOD, pythons=(*GOOD.pythons, bare, other))
+    assert facts.python_for("3.12") == other
+    assert facts.python_for("3.13") == facts.python_for(None) == GOOD.pythons[0]
+    assert why_not("pi", facts, replace(WANTED, python="3.12")) == ()
+    (reason,) = why_not("pi", replace(GOOD, pythons=(GOOD.pythons[0], bare)), replace(WANTED, python="3.12"))
+    assert "sudo apt install python3.12-venv" in reason
 
 
 def test_a_wheelhouse_for_another_python_is_told_with_the_command() -> None:

@@ -14,7 +14,7 @@ from edgewright.bundle.writer import write_bundle
 from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.install import Deployment, uninstall
 from edgewright.deploy.plan import Outcome, Plan, Seen, State
-from edgewright.deploy.request import Packed, Request, pack
+from edgewright.deploy.request import Journal, Packed, Request, pack
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.settings import Settings
 from edgewright.deploy.steps.release import Release, ReleaseStep
@@ -23,7 +23,8 @@ from edgewright.device.config import load_config
 from edgewright.device_profiles.profile import load_profile
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+    from pathlib import Path, PurePosixPath
 
 SECRET = "rtsp://cam:hunter2@10.0.0.9/stream"
 
@@ -202,6 +203,74 @@ def test_other_bytes_of_the_bundle_in_use_go_back_to_the_former_ones(site: Site)
     site.fake.say("crashes", "")
     assert site.install().error is None
     assert not list((site.fake.root / "opt/edgewright/incoming").iterdir())
+
+
+class CutHost(FakeBoard):
+    """Sending breaks off at the second file."""
+
+    def __init__(self, folder: Path, how: BaseException) -> None:
+        super().__init__(folder)
+        self.how = how
+        self.sent: list[str] = []
+
+    def send(
+        self,
+        local: Path,
+        remote: PurePosixPath,
+        *,
+        root: bool = False,
+        on_bytes: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if len(self.sent) == 1:
+            raise self.how
+        self.sent.append(local.name)
+        super().send(local, remote, root=root, on_bytes=on_bytes)
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt(), HostUnreachable("cut")], ids=["Ctrl-C", "link"])
+def test_wheels_that_arrived_before_a_break_are_not_sent_again(tmp_path: Path, how: BaseException) -> None:
+    fake = CutHost(tmp_path / "board", how)
+    files = []
+    for name in ("a-1-py3-none-any.whl", "b-1-py3-none-any.whl"):
+        files.append(tmp_path / name)
+        files[-1].write_bytes(name.encode() * 1000)
+    step = ReleaseStep(fake.board, Release("1-x", "/bin/false", tuple(files), ("a==1",)))
+    with pytest.raises((KeyboardInterrupt, HostUnreachable)):
+        step.apply()
+    step.undo()
+    arrived = fake.root / "opt/edgewright/incoming/wheels-1-x"
+    assert [path.name for path in arrived.iterdir()] == [files[0].name]
+    fake.sent.clear()
+    with pytest.raises((KeyboardInterrupt, HostUnreachable, DeployError), match="making an environment|^$|cut"):
+        step.apply()
+    assert fake.sent == [files[1].name]
+    # What arrived altered is sent again.
+    (arrived / files[0].name).write_bytes(b"other")
+    fake.sent.clear()
+    with pytest.raises(DeployError, match="making an environment"):
+        step.apply()
+    assert fake.sent == [files[0].name]
+    step.undo()
+    assert not arrived.exists()
+
+
+def test_wheels_that_do_not_fit_do_not_stay(tmp_path: Path) -> None:
+    fake = CutHost(tmp_path / "board", DeployError("no space left on device"))
+    files = [tmp_path / "a-1-py3-none-any.whl", tmp_path / "b-1-py3-none-any.whl"]
+    for file in files:
+        file.write_bytes(bytes(1000))
+    step = ReleaseStep(fake.board, Release("1-x", "/bin/false", tuple(files), ("a==1",)))
+    with pytest.raises(DeployError, match="no space left"):
+        step.apply()
+    step.undo()
+    assert not (fake.root / "opt/edgewright/incoming/wheels-1-x").exists()
+
+
+@pytest.mark.parametrize(("journal", "storage"), [(Journal.PERSISTENT, "auto"), (Journal.VOLATILE, "volatile")])
+def test_the_journal_lies_where_it_was_asked_for(site: Site, journal: Journal, storage: str) -> None:
+    assert site.install(journal=journal).error is None
+    text = (site.fake.root / "etc/systemd/journald.conf.d/edgewright.conf").read_text()
+    assert f"\nStorage={storage}\n" in text
 
 
 def broken_release(fake: FakeBoard) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import sys
-import zipfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import pytest
 from bundles import detector_parts, write_detector
+from wheels import toy_wheel
 
 from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.writer import write_bundle
@@ -83,9 +83,11 @@ def test_installs_refuses_what_this_machine_computes_otherwise_and_takes_all_awa
     )
     assert main(["verify", str(root / "var/lib/edgewright/bundles/active")]) == 0
 
-    assert install(bundle, "--json") == 0
+    assert install(bundle, "--source", "1", "--json") == 0
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert again["changed"] is False
+    assert "/etc/edgewright/device.toml was kept, so --source had no effect (--source: line 5" in again["warnings"][0]
+    assert again["now"]["variant"].startswith("float32-onnx on onnxruntime ")
     assert {row["state"] for row in again["steps"]} == {"unchanged"}
     assert tree(root) == before
 
@@ -103,7 +105,7 @@ def test_installs_refuses_what_this_machine_computes_otherwise_and_takes_all_awa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["install", "--root", "."], "name the bundle and the board's --profile"),
+        (["install", "--root", "."], "nothing says which bundle; write edgewright install BUNDLE --profile NAME"),
         (["install", "d.edge", "--uninstall"], "--uninstall takes no bundle"),
         (["install", "d.edge", "--profile", PROFILE, "--purge"], "--purge goes with --uninstall"),
         (["install", "--uninstall", "--root", "nowhere"], "there is no folder nowhere"),
@@ -125,22 +127,6 @@ def test_bad_usage_is_told(
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def toy_wheel(folder: Path) -> Path:
-    """A wheel called edgewright that says its version and needs nothing."""
-    info = "edgewright-9.9.dist-info"
-    files = {
-        "edgewright/cli/main.py": "def main():\n    print('edgewright 9.9', __file__)\nif __name__ == '__main__':\n    main()\n",
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: edgewright\nVersion: 9.9\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[console_scripts]\nedgewright = edgewright.cli.main:main\n",
-    }
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
-    with zipfile.ZipFile(folder / "edgewright-9.9-py3-none-any.whl", "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return folder / "edgewright-9.9-py3-none-any.whl"
 
 
 def test_a_release_is_made_from_wheels_without_a_network_and_bears_its_final_place(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +19,16 @@ from edgewright.cli.main import main
 from edgewright.deploy.errors import DeployError
 from edgewright.deploy.own_wheel import pack_own_wheel
 from edgewright.deploy.pip_download import explain
-from edgewright.deploy.wheelhouse import Target, make_wheelhouse, open_wheelhouse, source_constraints, target_of
+from edgewright.deploy.wheel_index import Wheel, Wheelhouse, write_index
+from edgewright.deploy.wheel_name import needed_glibc, read_wheel_name
+from edgewright.deploy.wheelhouse import (
+    Target,
+    default_python,
+    make_wheelhouse,
+    open_wheelhouse,
+    source_constraints,
+    target_of,
+)
 from edgewright.device_profiles.profile import load_profile
 
 if TYPE_CHECKING:
@@ -88,12 +98,58 @@ def test_the_same_wheels_have_the_same_id_wherever_they_lie(tmp_path: Path) -> N
     assert plain.id != one.id
 
 
-def test_another_request_replaces_it_and_a_damaged_one_is_mended(tmp_path: Path) -> None:
+def test_another_request_replaces_it_when_told_to_and_a_damaged_one_is_mended(tmp_path: Path) -> None:
     made(tmp_path / "w", extras=())
-    assert "onnxruntime" in made(tmp_path / "w")
+    assert "onnxruntime" in made(tmp_path / "w", replace=True)
     (damaged,) = (tmp_path / "w").glob("numpy*")
     damaged.write_bytes(b"")
     assert made(tmp_path / "w")["numpy"] == "2.4.6"
+
+
+@pytest.mark.parametrize(
+    ("profile", "python", "extras", "held"),
+    [
+        ("raspberry-pi-5", "3.13", ("onnx",), "Python 3.13 on aarch64 (raspberry-pi-5), up to manylinux_2_36_aarch64"),
+        ("x86-64", "3.11", ("onnx",), "Python 3.11 on x86_64 (x86-64)"),
+        ("raspberry-pi-5", "3.11", ("tflite",), "with tflite"),
+        ("jetson-orin-nano", "3.11", ("onnx",), "up to manylinux_2_35_aarch64"),
+    ],
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_another_board_needs_is_not_replaced_unasked(
+    tmp_path: Path, profile: str, python: str, extras: tuple[str, ...], held: str, whole: bool
+) -> None:
+    wheel = empty_wheel(tmp_path, "edgewright", "0.1.0")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    listed = (Wheel(wheel.name, wheel.stat().st_size, digest, tmp_path),)
+    target = target_of(load_profile(profile), python)
+    write_index(Wheelhouse(tmp_path, target, extras, ("edgewright==0.1.0",), listed, "0" * 64))
+    if not whole:
+        wheel.unlink()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(DeployError) as caught:
+        made(tmp_path)
+    assert held in str(caught.value)
+    assert "Python 3.11 on aarch64 (raspberry-pi-5), up to manylinux_2_36_aarch64, with onnx" in str(caught.value)
+    assert "--replace" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_wheels_name_says_which_c_library_it_needs() -> None:
+    names = [
+        "onnxruntime-1.23.2-cp310-cp310-manylinux_2_27_aarch64.manylinux_2_28_aarch64.whl",
+        "numpy-2.2.6-cp310-cp310-manylinux2014_aarch64.whl",
+        "tomli-2.5.0-py3-none-any.whl",
+        "onnxruntime_gpu-1.23.0-1-cp310-cp310-linux_aarch64.whl",
+    ]
+    read = [read_wheel_name(name) for name in names]
+    assert [name.glibc for name in read] == [27, 17, 0, 0]
+    assert [name.is_onnxruntime for name in read] == [True, False, False, True]
+    assert (read[3].package, read[3].version) == ("onnxruntime-gpu", "1.23.0")
+    assert needed_glibc(names) == (27, "onnxruntime")
+    assert needed_glibc([]) == (0, "")
+    with pytest.raises(DeployError, match="not named as wheels are"):
+        read_wheel_name("numpy.whl")
 
 
 def test_a_vendors_engine_takes_the_place_of_ours(tmp_path: Path) -> None:
@@ -214,7 +270,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, index: Path) -> 
     ("said", "kind", "words"),
     [
         (["ERROR: Could not install packages due to an OSError: [Errno 30] Read-only file system"], OutputError, "Read-only"),
-        (["ERROR: Something else altogether \x1b[2J"], DeployError, "Something else altogether"),
+        (["ERROR: Something else altogether \x1b[2J"], DeployError, "(raspberry-pi-5): Something else altogether"),
+        (["ERROR: Could not open requirements file: x"], DeployError, "constraints: Could not open requirements file: x"),
         ([], DeployError, "exit status 2"),
     ],
 )  # fmt: skip
@@ -246,6 +303,35 @@ def test_a_pip_that_takes_no_markers_is_told(tmp_path: Path, monkeypatch: pytest
 def test_a_python_that_cannot_be_is_refused(profile: str, python: str, says: str) -> None:
     with pytest.raises(DeployError, match=says):
         target_of(load_profile(profile), python)
+
+
+@pytest.mark.parametrize(
+    ("profile", "python", "why"),
+    [
+        (
+            "raspberry-pi-5",
+            "3.11",
+            "the first that profile raspberry-pi-5 names of 3.11, 3.13; for another say --python",
+        ),
+        ("jetson-orin-nano", "3.10", "the one that profile jetson-orin-nano names"),
+    ],
+)
+def test_the_python_that_nobody_named_comes_with_its_reason(profile: str, python: str, why: str) -> None:
+    found, said = default_python(load_profile(profile))
+    assert found == python
+    assert why in said
+
+
+@pytest.mark.parametrize("profile", ["jetson-nano", "coral-dev"])
+def test_a_board_whose_python_is_too_old_is_told_what_to_do(
+    profile: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["wheelhouse", str(tmp_path / "w"), "--profile", profile]) == 2
+    said = capsys.readouterr().err
+    assert f"the system of a {profile} brings Python 3." in said
+    assert "install one of these on the board beside its own" in said
+    assert "--python 3.10" in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
@@ -286,13 +372,16 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     words = ["wheelhouse", str(tmp_path / "w"), "--profile", "raspberry-pi-5"]
     words += ["--constraints", str(tmp_path / "loose.txt")]
     assert main(words) == 0
-    shown = capsys.readouterr().out
+    told = capsys.readouterr()
+    assert told.err.startswith("for Python 3.11, the first that profile raspberry-pi-5 names of 3.11, 3.13")
+    shown = told.out
     assert "6 wheels" in shown
     assert "Python 3.11 on aarch64 (raspberry-pi-5)" in shown
     assert main([*words, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["requirements"] == [f"edgewright[onnx]=={said['id'].split('-')[0]}"]
     assert len(said["wheels"]) == 6
+    assert said["python_why"].startswith("Python 3.11, the first")
     assert main([*words, "--python", "3.9"]) == 2
     with pytest.raises(SystemExit):
         main([*words, "--extras", "onnx,torch"])

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from docs_commands import Place
+from shared import exported
+from shared import unmeasured as unmeasured_environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     out = tmp_path_factory.mktemp("demo")
     # What the demo does does not depend on the effort; how long it takes does.
     command = [sys.executable, str(ROOT / "scripts/demo_steps.py"), "--out", str(out), "--effort", "fast"]
-    environment = {**_unmeasured(), "EDGEWRIGHT_CACHE": str(tmp_path_factory.mktemp("demo-steps"))}
+    environment = {**unmeasured_environment(), "EDGEWRIGHT_CACHE": str(tmp_path_factory.mktemp("demo-steps"))}
     # A session of its own, so that nothing it started outlives a test run that is cut short.
     process = subprocess.Popen(
         command,
@@ -58,11 +60,7 @@ def unmeasured() -> dict[str, str]:
 
     What they run has tests of its own, in which it is measured.
     """
-    return _unmeasured()
-
-
-def _unmeasured() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_PROCESS")}
+    return unmeasured_environment()
 
 
 @pytest.fixture(scope="session")
@@ -76,4 +74,8 @@ def samples() -> Path:
 @pytest.fixture(scope="module")
 def place(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """Where the commands of the pages run."""
-    return Place(tmp_path_factory.mktemp("docs"), samples)
+
+    def network(name: str) -> Path:
+        return exported(tmp_path_factory, samples, name)
+
+    return Place(tmp_path_factory.mktemp("docs"), samples, network)

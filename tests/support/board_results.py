@@ -85,7 +85,7 @@ def result(
         setting=Setting(1, 5, (768, 576), 3, (3,)),
         conditions=BoardConditions(seen, seen, (), 0.1, 1.0, Energy(None, None, 20.0, "no sensor")),
         variants=tuple(rows),
-        ratios=ratios(rows),
+        ratios=changed["ratios"] if "ratios" in changed else ratios(rows),
         fastest=fastest_of(rows),
         soak=Soak("int8", 120.0, 120.0, 300, points, Energy("INA3221", 600.0, 120.0)),
     )

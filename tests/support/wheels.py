@@ -44,6 +44,22 @@ def empty_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any"
     return path
 
 
+def toy_wheel(folder: Path) -> Path:
+    """A wheel called edgewright that says its version and needs nothing."""
+    info = "edgewright-9.9.dist-info"
+    files = {
+        "edgewright/cli/main.py": "def main():\n    print('edgewright 9.9', __file__)\nif __name__ == '__main__':\n    main()\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: edgewright\nVersion: 9.9\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nedgewright = edgewright.cli.main:main\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(folder / "edgewright-9.9-py3-none-any.whl", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return folder / "edgewright-9.9-py3-none-any.whl"
+
+
 def board_index(folder: Path) -> Path:
     """What stands for a package index: for boards of several Pythons, another processor, and too new a C library."""
     arm = "manylinux_2_28_aarch64"

@@ -6,13 +6,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from edgewright.bundle.figures import fixed, milliseconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from edgewright.runtime.bench import BenchReport, Quantiles
+    from edgewright.runtime.bench import BenchReport, Conditions, Quantiles, VariantTimes
     from edgewright.runtime.bench_ratio import Ratio
     from edgewright.runtime.energy import Energy
-    from edgewright.runtime.results.schema import Point, Result, Soak, VariantResult
+    from edgewright.runtime.results.schema import Point, Result, Setting, Soak, VariantResult
 
 __all__ = ["bench_lines", "result_lines", "show_progress", "show_soak"]
 
@@ -31,7 +33,7 @@ def show_progress() -> Callable[[int, int], None]:
             sys.stderr.write(f"\rtiming: turn {done} of {total}" + ("\n" if done == total else ""))
             sys.stderr.flush()
         elif done == 1:
-            sys.stderr.write(f"timing in {total} turns ...\n")
+            sys.stderr.write(f"timing in {total} turn{'' if total == 1 else 's'} ...\n")
         elif now - spoken >= _SPOKEN_EVERY_S and done < total:
             spoken = now
             left = (now - begun) / done * (total - done)
@@ -59,58 +61,71 @@ def show_soak(seconds: float) -> Callable[[Point], None]:
 
 
 def _state(point: Point) -> str:
-    told = [] if point.p50_ms is None else [f"p50 {point.p50_ms:.2f} ms"]
-    told += [] if point.clock_mhz is None else [f"{point.clock_mhz:.0f} MHz"]
-    told += [] if point.celsius is None else [f"{point.celsius:.1f} C"]
+    told = [] if point.p50_ms is None else [f"p50 {milliseconds(point.p50_ms)} ms"]
+    told += [] if point.clock_mhz is None else [f"{fixed(point.clock_mhz, 0)} MHz"]
+    told += [] if point.celsius is None else [f"{fixed(point.celsius, 1)} C"]
     return ", ".join([*told, *(point.throttled or ())])
 
 
 def bench_lines(report: BenchReport) -> Iterator[str]:
     """A timing without its conditions."""
     where = report.conditions
-    width, height = where.frame_size
-    load = "unknown" if where.load_before is None else f"{where.load_before:.2f}"
     yield f"{where.machine}"
-    pinned = f" pinned to {', '.join(map(str, where.pinned))}" if where.pinned else ""
-    setting = f"{where.threads} thread(s){pinned}, load {load} before, {where.pictures} pictures {width}x{height}"
-    yield f"{where.engine}, {setting}"
+    yield f"{where.engine}, {_setting(where, where.load_before)}"
     for times in report.variants:
-        memory = "" if times.peak_memory_bytes is None else f", peak memory {times.peak_memory_bytes / 1e6:.0f} MB"
-        first = f", first answer after {times.first_result_ms:.0f} ms"
-        yield f"{times.variant} on {times.engine}: {times.frames} frames, processor time {times.processor_ms:.2f} ms a frame{first}{memory}"
+        yield f"{times.variant} on {times.engine}: {_run(times)}"
         yield from _table(times.stages)
     yield from _end(report.left_out, report.ratios)
     for ratio in report.inference_ratios:
         if ratio.resolved:
-            spread = f"[{ratio.low:.2f} to {ratio.high:.2f}]"
-            yield f"{ratio.variant} against {ratio.baseline}, the model alone: {ratio.value:.2f} {spread}"
+            spread = f"[{fixed(ratio.low, 2)} to {fixed(ratio.high, 2)}]"
+            yield f"{ratio.variant} against {ratio.baseline}, the model alone: {fixed(ratio.value, 2)} {spread}"
 
 
 def result_lines(result: Result) -> Iterator[str]:
     """A result with its conditions."""
-    board, setting, seen = result.board, result.setting, result.conditions
-    yield f"{board.name}: {board.machine}, {board.machine.system}"
+    board, machine = result.board, str(result.board.machine)
+    name = "" if machine.startswith(board.name) else f"{board.name}: "
+    yield f"{name}{machine}, {board.machine.system}"
     if board.emulated:
         yield f"EMULATED by {board.emulated_by}: these times say nothing of a real board"
-    width, height = setting.frame_size
-    pinned = f" pinned to {', '.join(map(str, setting.pinned))}" if setting.pinned else ""
-    load = "unknown" if seen.load_before is None else f"{seen.load_before:.2f}"
-    yield f"{setting.threads} thread(s){pinned}, load {load} before, {setting.pictures} pictures {width}x{height}"
+    yield _setting(result.setting, result.conditions.load_before)
     yield from _conditions(result)
     for row in result.variants:
-        yield from _variant(row)
+        golden = {True: "right", False: "WRONG", None: "not tried"}[row.golden]
+        note = f" ({row.golden_note})" if row.golden_note else ""
+        yield f"{row.candidate} on {row.engine}: {_run(row)}, golden answers {golden}{note}"
+        yield from _table(row.stages)
     yield from _end(result.left_out, result.ratios)
     if result.fastest is not None:
         yield f"fastest here: {result.fastest.candidate}, {result.fastest.reason}"
     if result.soak is not None:
         yield _soak(result.soak)
     for said in result.accuracy:
-        drop = f"{said.drop.value:.2f} points [{said.drop.low:.2f} to {said.drop.high:.2f}]"
-        there = f"{100 * said.board.value:.1f}" + (
-            "" if said.reference_value is None else f", {100 * said.reference_value:.1f} there"
-        )
+        drop = f"{fixed(said.drop.value, 2)} points [{fixed(said.drop.low, 2)} to {fixed(said.drop.high, 2)}]"
+        of_it = "" if said.reference_value is None else f", {fixed(100 * said.reference_value, 1)} of {said.reference}"
+        lost = f"{drop} lost" if of_it else f"{drop} lost against {said.reference}"
         doubt = "" if said.doubt is None else f"; {said.doubt}"
-        yield f"{said.variant}: {said.title} {there}, {drop} lost against {said.reference} on {said.drop.samples} pictures{doubt}"
+        yield (
+            f"{said.variant}: {said.title} {fixed(100 * said.board.value, 1)} on the board{of_it}; "
+            f"{lost} on {said.drop.samples} pictures{doubt}"
+        )
+
+
+def _setting(where: Conditions | Setting, load_before: float | None) -> str:
+    threads = f"{where.threads} thread{'' if where.threads == 1 else 's'}"
+    pinned = f" pinned to {', '.join(map(str, where.pinned))}" if where.pinned else ""
+    width, height = where.frame_size
+    load = "unknown" if load_before is None else fixed(load_before, 2)
+    return f"{threads}{pinned}, load {load} before, {where.pictures} pictures {width}x{height}"
+
+
+def _run(times: VariantTimes | VariantResult) -> str:
+    memory = "" if times.peak_memory_bytes is None else f", peak memory {times.peak_memory_bytes / 1e6:.0f} MB"
+    return (
+        f"{times.frames} frames, processor time {milliseconds(times.processor_ms)} ms a frame, "
+        f"first answer after {fixed(times.first_result_ms, 0)} ms{memory}"
+    )
 
 
 def _conditions(result: Result) -> Iterator[str]:
@@ -129,45 +144,45 @@ def _why(result: Result, what: str) -> str:
 
 
 def _change(before: float | None, after: float | None, unit: str) -> str:
-    return "" if before is None or after is None else f"{before:.0f}{unit} before, {after:.0f}{unit} after"
+    return "" if before is None or after is None else f"{fixed(before, 0)}{unit} before, {fixed(after, 0)}{unit} after"
 
 
 def _energy(energy: Energy) -> str:
     if energy.watts is None:
         return f"unknown ({energy.why_not})"
-    return f"{energy.watts:.2f} W on average ({energy.source})"
-
-
-def _variant(row: VariantResult) -> Iterator[str]:
-    memory = "" if row.peak_memory_bytes is None else f", peak memory {row.peak_memory_bytes / 1e6:.0f} MB"
-    golden = {True: "golden answers right", False: "WRONG golden answers", None: "golden answers not tried"}[row.golden]
-    note = f" ({row.golden_note})" if row.golden_note else ""
-    yield (
-        f"{row.candidate} on {row.engine}: {row.frames} frames, processor time {row.processor_ms:.2f} ms a frame, "
-        f"first answer after {row.first_result_ms:.0f} ms{memory}, {golden}{note}"
-    )
-    yield from _table(row.stages)
+    return f"{fixed(energy.watts, 2)} W on average ({energy.source})"
 
 
 def _soak(soak: Soak) -> str:
-    timed = [point for point in soak.points if point.p50_ms is not None]
-    if not timed:
-        return f"soak of {soak.candidate}: {soak.note or 'too short for a point'}"
-    first, last = timed[0], timed[-1]
-    energy = (
-        ""
-        if soak.energy is None or soak.energy.joules is None
-        else f", {soak.energy.joules / soak.frames:.3f} J a frame"
-    )
-    note = f"; {soak.note}" if soak.note else ""
-    return f"soak of {soak.candidate}: {soak.frames} frames in {soak.seconds:.0f} s, at first {_state(first)}, at last {_state(last)}{energy}{note}"
+    from edgewright.runtime.results.soak_figures import soak_figures
+
+    found = soak_figures(soak)
+    if found.frames_per_s is None:
+        return f"soak of {soak.candidate}: {soak.note or 'too short for a figure'}"
+    told = [
+        f"soak of {soak.candidate}: {soak.frames} frames in {fixed(soak.seconds, 0)} s, {fixed(found.frames_per_s, 1)} a second"
+    ]
+    if found.first_ms is not None and found.last_ms is not None:
+        slower = "" if found.slower is None else f", {fixed(found.slower, 2)} times as long"
+        told.append(
+            f"first tenth p50 {milliseconds(found.first_ms)} ms, last tenth {milliseconds(found.last_ms)} ms{slower}"
+        )
+    if found.first_mhz is not None and found.last_mhz is not None:
+        told.append(f"clock {fixed(found.first_mhz, 0)} MHz, then {fixed(found.last_mhz, 0)}")
+    if found.first_celsius is not None and found.hottest_celsius is not None:
+        told.append(f"{fixed(found.first_celsius, 1)} C at first, {fixed(found.hottest_celsius, 1)} C at most")
+    if found.held_back:
+        told.append(f"held back after {fixed(found.held_back_from_s or 0, 0)} s: {', '.join(found.held_back)}")
+    if found.joules_per_frame is not None:
+        told.append(f"{fixed(found.joules_per_frame, 3)} J a frame")
+    return "; ".join([*told, *([soak.note] if soak.note else [])])
 
 
 def _table(stages: Mapping[str, Quantiles]) -> Iterator[str]:
     yield f"  {'ms':<12}{'p50':>9}{'p95':>9}{'p99':>9}"
     for stage in _STAGES:
         row = stages[stage]
-        yield f"  {stage:<12}{row.p50:>9.2f}{row.p95:>9.2f}{row.p99:>9.2f}"
+        yield f"  {stage:<12}{milliseconds(row.p50):>9}{milliseconds(row.p95):>9}{milliseconds(row.p99):>9}"
 
 
 def _end(left_out: Mapping[str, str], ratios: Iterable[Ratio]) -> Iterator[str]:
@@ -178,12 +193,12 @@ def _end(left_out: Mapping[str, str], ratios: Iterable[Ratio]) -> Iterator[str]:
     for ratio in ratios:
         if ratio.pairs < MIN_PAIRS:
             yield (
-                f"{ratio.variant} against {ratio.baseline}: {ratio.value:.2f} over {ratio.pairs} pairs of turns, too few "
+                f"{ratio.variant} against {ratio.baseline}: {fixed(ratio.value, 2)} over {ratio.pairs} pairs of turns, too few "
                 f"to know the spread; --runs {MIN_PAIRS * FRAMES_PER_BLOCK} or more"
             )
             continue
-        spread = f"[{ratio.low:.2f} to {ratio.high:.2f}] over {ratio.pairs} pairs of turns"
+        spread = f"[{fixed(ratio.low, 2)} to {fixed(ratio.high, 2)}] over {ratio.pairs} pairs of turns"
         if ratio.resolved:
-            yield f"{ratio.variant} is {ratio.value:.2f} times as fast as {ratio.baseline} {spread}"
+            yield f"{ratio.variant} is {fixed(ratio.value, 2)} times as fast as {ratio.baseline} {spread}"
         else:
             yield f"{ratio.variant} against {ratio.baseline}: not resolved, noise is larger than the effect {spread}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -78,9 +79,8 @@ def check_wishes(args: argparse.Namespace) -> None:
     if args.sign is not None and args.output is None:
         msg = "--sign signs the result file; say where with -o RESULT.json"
         raise ResultError(msg)
-    if args.output is not None and (args.output.suffix != ".json" or args.output.is_dir()):
-        msg = f"{args.output} cannot be the result; name a file RESULT.json"
-        raise ResultError(msg)
+    if args.output is not None:
+        _check_output(args.output)
     if args.sign is not None and not args.sign.is_file():
         msg = f"there is no key {args.sign}; ssh-keygen -t ed25519 makes one"
         raise ResultError(msg)
@@ -93,6 +93,22 @@ def check_wishes(args: argparse.Namespace) -> None:
     if args.into is not None and not args.into.exists():
         msg = f"there is no bundle {args.into} to write the figures into"
         raise ResultError(msg)
+
+
+def _check_output(output: Path) -> None:
+    """Folders on the way are made, as for every output; what can never be written must be told before the timing."""
+    from edgewright.bundle.errors import OutputError
+    from edgewright.runtime.results.schema import ResultError
+
+    if output.suffix != ".json" or output.is_dir():
+        msg = f"{output} cannot be the result; name a file RESULT.json"
+        raise ResultError(msg)
+    parent = next(parent for parent in output.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryFile(dir=parent).close()
+    except OSError as error:
+        msg = f"cannot write {output}: {error.strerror or error} ({parent}); choose another place or make room"
+        raise OutputError(msg) from error
 
 
 def keep(args: argparse.Namespace, result: Result) -> None:

@@ -1,31 +1,26 @@
-"""What the verbs ``deploy`` and ``install`` share: arguments, progress, and how the steps are told."""
+"""What the verbs ``deploy`` and ``install`` share: their arguments, and what follows from them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
+import shlex
 import tempfile
-import time
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
-
-from edgewright.bundle.errors import ExitCode
-from edgewright.bundle.text import plain, plain_values
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from edgewright.deploy.board import Board
-    from edgewright.deploy.plan import Outcome, StepResult
     from edgewright.deploy.request import Request
+    from edgewright.deploy.settings import Settings
+    from edgewright.deploy.summary import Way
 
 __all__ = ["add_common_arguments", "deploy_to"]
 
-_REFRESH_S = 0.2
-_PLAIN_EVERY_S = 10.0
-_SETTING_FLAGS = ("source", "name", "broker", "device", "threads", "variant")
+_JOURNAL_MB = 64
+_LARGEST_S = 86400.0
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +46,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="an environment on the board that has edgewright already; nothing is installed",
     )
-    settings = parser.add_argument_group("settings", "for the first device.toml; one that is there is kept")
+    settings = parser.add_argument_group(
+        "settings", "for the first device.toml; one that is there is kept, and what it says otherwise is told"
+    )
     settings.add_argument("--source", metavar="URI", help="what to watch, see 'edgewright run --help'")
     settings.add_argument("--name", help="what events call the camera")
     settings.add_argument("--broker", metavar="URL", help="deliver events by MQTT: mqtt://host or mqtts://host")
@@ -62,12 +59,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--config", type=Path, metavar="FILE", help="a whole device.toml instead; replaces the one there"
     )
+    settings.add_argument(
+        "--replace-config",
+        action="store_true",
+        help="write device.toml anew from these; the one there becomes device.toml.before",
+    )
     service = parser.add_argument_group("service")
     service.add_argument(
         "--service", choices=("systemd", "none"), default="systemd", help="what starts it (default: systemd)"
     )
     service.add_argument(
-        "--journal-mb", type=int, default=64, metavar="N", help="bound of the board's log (default 64)"
+        "--journal-mb", type=int, metavar="N", help=f"bound of the board's log (default {_JOURNAL_MB})"
+    )
+    service.add_argument(
+        "--journal",
+        choices=("persistent", "volatile"),
+        help="where the log lies; volatile: in memory only, which spares an SD card and forgets at power-off (default: "
+        "persistent)",
     )
     service.add_argument(
         "--wait", type=float, default=120.0, metavar="S", help="for the service to be ready (default 120)"
@@ -81,12 +89,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def deploy_to(board: Board, args: argparse.Namespace) -> int:
+def deploy_to(board: Board, args: argparse.Namespace, way: Way) -> int:
     """Does what the arguments say, and tells it.
 
     Args:
         board: Where.
         args: Of ``add_common_arguments``, and ``bundle``.
+        way: How the board is reached, for the commands that are told.
 
     Returns:
         The exit code.
@@ -94,113 +103,104 @@ def deploy_to(board: Board, args: argparse.Namespace) -> int:
     Raises:
         EdgewrightError: Bad input, or the board is not as it must be.
     """
-    from edgewright.deploy.errors import DeployError
+    from edgewright.cli.deploy_told import Teller, ended, ended_well
     from edgewright.deploy.install import Deployment, start_by_hand, uninstall
 
-    teller = _Teller(as_json=args.json)
+    _check(args, way)
+    teller = Teller(as_json=args.json)
     if args.uninstall:
-        if args.bundle is not None:
-            msg = "--uninstall takes no bundle: it takes everything away"
-            raise DeployError(msg)
-        return _ended(uninstall(board, teller.result, purge=args.purge, dry=args.dry_run), board, args, {})
-    if args.bundle is None or args.profile is None:
-        msg = "name the bundle and the board's --profile; 'edgewright profiles list' has the boards"
-        raise DeployError(msg)
-    if args.purge:
-        msg = "--purge goes with --uninstall; an installation keeps its data"
-        raise DeployError(msg)
-    with _request(args) as request:
+        outcome = uninstall(board, teller.result, purge=args.purge, dry=args.dry_run)
+        notes = (
+            [] if args.purge else [f"the data stays in {board.layout.state}: outbox, bundles; --purge takes it, too"]
+        )
+        return ended(outcome, board, args, {"notes": notes})
+    by_hand = start_by_hand(board)
+    with _request(args, by_hand) as request:
         deployment = Deployment(board, request, on_bytes=None if args.json else teller.bytes)
         outcome = deployment.install(teller.result, dry=args.dry_run)
-    told: dict[str, Any] = {
-        "release": deployment.release,
-        "bundle": request.bundle.digest,
-        "notes": deployment.notes,
-    }
-    if args.service == "none" and outcome.error is None:
-        told["notes"] = [*deployment.notes, f"nothing starts it; by hand: {start_by_hand(board)}"]
-    return _ended(outcome, board, args, told)
+        told = {"release": deployment.release, "bundle": request.bundle.digest, "notes": deployment.notes}
+        if outcome.error is not None or args.dry_run:
+            return ended(outcome, board, args, told)
+        from edgewright.deploy.summary import look
+
+        summary = look(board, request, deployment.release, way, start=by_hand, given=str(args.bundle))
+    return ended_well(outcome, board, args, told, summary)
 
 
-def _ended(outcome: Outcome, board: Board, args: argparse.Namespace, told: dict[str, Any]) -> int:
-    if args.json:
-        rows = [{"step": r.title, "state": r.state.value, "words": r.words} for r in outcome.results]
-        error = None if outcome.error is None else str(outcome.error)
-        whole = {"board": board.name, "dry_run": args.dry_run, "changed": outcome.changed, "steps": rows}
-        print(json.dumps(plain_values(whole | {"error": error, "left": outcome.left} | told)))
-    else:
-        for note in told.get("notes", ()):
-            print(plain(f"  note: {note}"))
-        print(plain(_last_line(outcome, board, dry=args.dry_run)))
-    if outcome.error is None:
-        return ExitCode.OK
-    print(plain(f"edgewright {args.verb}: {outcome.error}"), file=sys.stderr)
-    return int(outcome.error.exit_code)
+def _check(args: argparse.Namespace, way: Way) -> None:
+    """Refuses arguments that do not go together.
+
+    Raises:
+        DeployError: They do not; the message says which and what to write.
+    """
+    from edgewright.deploy.errors import DeployError
+
+    service = {"--journal": args.journal, "--journal-mb": args.journal_mb}
+    unserved = next((flag for flag, value in service.items() if value is not None), None)
+    wrongs = (
+        (args.uninstall and args.bundle is not None, "--uninstall takes no bundle: it takes everything away"),
+        (args.purge and not args.uninstall, "--purge goes with --uninstall; an installation keeps its data"),
+        (not args.uninstall and (args.bundle is None or args.profile is None), _what_is_missing(args, way)),
+        (
+            args.service == "none" and unserved is not None,
+            f"{unserved} bounds the log of the systemd service; with --service none leave it out",
+        ),
+        (
+            args.python_env is not None and not args.python_env.is_absolute(),
+            f"--python-env {args.python_env} is no whole path; name the environment's folder on the board, such as /opt/venv",
+        ),
+        (not 0 <= args.wait <= _LARGEST_S, f"--wait {args.wait:g} cannot be; give seconds from 0 to {_LARGEST_S:.0f}"),
+        (not args.clock_skew >= 0, f"--clock-skew {args.clock_skew:g} cannot be; give seconds, 0 or more"),
+    )
+    message = next((text for wrong, text in wrongs if wrong), None)
+    if message is not None:
+        raise DeployError(message)
 
 
-def _last_line(outcome: Outcome, board: Board, *, dry: bool) -> str:
-    if outcome.error is not None:
-        if outcome.left:
-            left = ", ".join(outcome.left)
-            return f"failed; not undone: {left}. What ran before stays; run this again to go on"
-        return "failed; everything is as it was before"
-    if dry:
-        return "would change the board; nothing was done" if outcome.changed else "nothing would change"
-    return f"{board.name}: changed" if outcome.changed else f"{board.name}: unchanged, all was so already"
-
-
-class _Teller:
-    """Prints steps as they end, and how far a file has come."""
-
-    def __init__(self, *, as_json: bool) -> None:
-        self._as_json = as_json
-        self._file = ""
-        self._begun = 0.0
-        self._first = 0
-        self._last_line = 0.0
-
-    def result(self, result: StepResult) -> None:
-        """One line for a step."""
-        if not self._as_json:
-            print(plain(f"  {result.state.value:<13}{result.title}: {result.words}"), flush=True)
-
-    def bytes(self, name: str, sent: int, total: int) -> None:
-        """One refreshed line on a terminal, plain lines now and then elsewhere."""
-        now = time.monotonic()
-        if name != self._file:
-            self._file, self._begun, self._first, self._last_line = name, now, sent, now
-        terminal = sys.stderr.isatty()
-        if sent < total and now - self._last_line < (_REFRESH_S if terminal else _PLAIN_EVERY_S):
-            return
-        self._last_line = now
-        rate = (sent - self._first) / max(now - self._begun, 1e-6)
-        rest = f", {(total - sent) / rate:.0f} s left" if sent < total and rate > 0 else ""
-        line = f"  sending {plain(name)}: {sent / 1e6:.1f} of {total / 1e6:.1f} MB{rest}"
-        if terminal:
-            print(f"\r\x1b[K{line if sent < total else ''}", end="", file=sys.stderr, flush=True)
-        elif sent < total:
-            print(line, file=sys.stderr, flush=True)
+def _what_is_missing(args: argparse.Namespace, way: Way) -> str:
+    bundle = shlex.quote(str(args.bundle)) if args.bundle is not None else "BUNDLE"
+    profile = shlex.quote(args.profile) if args.profile is not None else "NAME"
+    right = f"edgewright {args.verb} {way.target}".rstrip() + f" {bundle} --profile {profile}"
+    if args.bundle is None:
+        return f"nothing says which bundle; write {right}, or --uninstall to take everything away"
+    return (
+        f"nothing says which board it is; write {right} ('edgewright profiles list' has the names, 'edgewright profiles "
+        f"probe' on the board writes one of your own)"
+    )
 
 
 @contextlib.contextmanager
-def _request(args: argparse.Namespace) -> Iterator[Request]:
+def _request(args: argparse.Namespace, by_hand: str) -> Iterator[Request]:
     """What the arguments ask for; its files live as long as the context."""
     from edgewright.deploy.layout import Layout
     from edgewright.deploy.own_wheel import pack_own_wheel
-    from edgewright.deploy.request import Request, pack
-    from edgewright.deploy.settings import Settings, read_settings
+    from edgewright.deploy.request import Journal, Request, check_variant, pack
+    from edgewright.deploy.settings import Settings, check_settings, read_settings
     from edgewright.deploy.wheelhouse import open_wheelhouse, source_constraints
     from edgewright.device_profiles.profile import list_profiles, load_profile, profile_toml
 
+    settings = Settings(
+        source=args.source,
+        name=args.name,
+        broker=args.broker,
+        device=args.device,
+        zones=tuple(args.zone),
+        threads=args.threads,
+        variant=args.variant,
+        by_hand=by_hand if args.service == "none" else None,
+        replace=args.replace_config,
+    )
+    check_settings(settings)
+    _check_config(args, settings)
     profile = load_profile(args.profile)
     house = None if args.wheelhouse is None else open_wheelhouse(args.wheelhouse)
     bare = house is None and args.python_env is None
-    said = {key: getattr(args, key) for key in _SETTING_FLAGS}
-    settings = Settings(**said, zones=tuple(args.zone))
     with tempfile.TemporaryDirectory(prefix="edgewright-deploy-") as folder:
         scratch = Path(folder)
+        packed = pack(args.bundle, scratch)
+        check_variant(packed, profile, args.variant)
         yield Request(
-            bundle=pack(args.bundle, scratch),
+            bundle=packed,
             profile=profile,
             profile_text=None if args.profile in list_profiles() else profile_toml(profile),
             wheelhouse=house,
@@ -210,7 +210,21 @@ def _request(args: argparse.Namespace) -> Iterator[Request]:
             settings=settings,
             config=None if args.config is None else read_settings(args.config, Layout()),
             service=args.service != "none",
-            journal_mb=args.journal_mb,
+            journal_mb=_JOURNAL_MB if args.journal_mb is None else args.journal_mb,
+            journal=Journal.PERSISTENT if args.journal is None else Journal(args.journal),
             wait_s=args.wait,
             longest_skew_s=args.clock_skew,
         )
+
+
+def _check_config(args: argparse.Namespace, settings: Settings) -> None:
+    """Refuses a whole file together with words for a new one, and files that are not there."""
+    from edgewright.deploy.errors import DeployError
+
+    besides = [*settings.said(), *(["--replace-config"] if args.replace_config else [])]
+    if args.config is not None and besides:
+        msg = f"--config FILE says all there is to say; leave out {', '.join(besides)}, or --config"
+        raise DeployError(msg)
+    if args.constraints is not None and not args.constraints.is_file():
+        msg = f"there is no constraints file {args.constraints}; leave --constraints out, or name one"
+        raise DeployError(msg)

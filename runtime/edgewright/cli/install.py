@@ -23,7 +23,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("bundle", nargs="?", type=Path, help="bundle directory or .edge file")
+    parser.add_argument("bundle", nargs="?", type=Path, metavar="BUNDLE", help="bundle directory or .edge file")
     add_common_arguments(parser)
     parser.add_argument(
         "--root",
@@ -39,11 +39,12 @@ def run(args: argparse.Namespace) -> int:
     from edgewright.deploy.errors import DeployError
     from edgewright.deploy.layout import Layout
     from edgewright.deploy.local import LocalHost
+    from edgewright.deploy.summary import Way
 
     if args.root is None:
-        return deploy_to(Board(LocalHost(), Layout()), args)
+        return deploy_to(Board(LocalHost(), Layout()), args, Way())
     if not args.root.is_dir():
         msg = f"there is no folder {args.root}; --root names where a system's own root lies, such as /mnt/card"
         raise DeployError(msg)
     layout = Layout(PurePosixPath(args.root.resolve()))
-    return deploy_to(Board(LocalHost(escalate=False), layout, system=False), args)
+    return deploy_to(Board(LocalHost(escalate=False), layout, system=False), args, Way())

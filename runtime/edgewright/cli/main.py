@@ -47,6 +47,7 @@ examples:
       --calibrate clip.avi --min-agreement 90 -o person.edge
   edgewright verify person.edge
   edgewright run person.edge --source clip.avi --annotate seen.mp4
+  edgewright deploy pi@gate-1.local person.edge --profile raspberry-pi-5 --source 0
 
 exit codes:
   0 done, and the contract passed     1 a defect of ours        2 bad usage or bad input
@@ -131,7 +132,7 @@ def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"edgewright {version('edgewright')}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_VerbParser)
     called = next((word for word in arguments if not word.startswith("-")), None)
     for verb, help_line in VERBS.items():
         sub = verbs.add_parser(
@@ -146,6 +147,28 @@ def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str
             sub.epilog = module.EPILOG
             module.add_arguments(sub)
     return parser, dict(verbs.choices)
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """Takes a verb's words and options in any order: ``deploy HOST --profile NAME BUNDLE``.
+
+    argparse hands out all words that may be absent as soon as it meets an option, and then knows no place for later ones.
+    Its way round that cannot do subcommands, and forgets what ``--`` says.
+    """
+
+    _apart = False
+
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads for namespaces of other types
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As ``ArgumentParser`` does, options first and words afterwards."""
+        if self._apart or self._subparsers is not None or "--" in (args or ()):
+            return super().parse_known_args(args, namespace)
+        self._apart = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._apart = False
 
 
 def _module(verb: str) -> _Verb:

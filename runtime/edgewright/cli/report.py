@@ -28,8 +28,8 @@ examples:
 Boards side by side, out of what 'edgewright bench BUNDLE -o RESULT.json' wrote on each of them:
   $ edgewright report pi4.json pi5.json orin.json -o boards.html
 
-With promises nothing is written for a bundle: the verdict is printed, and is the exit code (0 PASS, 3 FAIL,
-4 INCONCLUSIVE). Over results they limit which variant a board may run.
+With promises the verdict is printed, and is the exit code (0 PASS, 3 FAIL, 4 INCONCLUSIVE). Nothing is written for a
+bundle then; the page of boards is, and the promises limit which variant a board may run.
 """
 
 
@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--md", action="store_true", help="write report.md and its pictures")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, or write it with -o DIR")
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="folder (default: BUNDLE-report), or a file for boards; - for stdout"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="folder (default: BUNDLE-report; boards/ for results), or a file for boards; - for stdout",
     )
     boards = parser.add_argument_group("boards")
     boards.add_argument("--signers", type=Path, metavar="FILE", help="whose signatures count (ssh-keygen's format)")

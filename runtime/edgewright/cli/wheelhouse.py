@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.errors import ExitCode
+from edgewright.bundle.text import plain
 
 if TYPE_CHECKING:
     from edgewright.deploy.wheelhouse import Wheelhouse
 
 EPILOG = """\
 The wheels are chosen for the board, whatever this machine is: its processor and C library come from the profile, its
-Python from --python ('python3 --version' on the board). Doing it again changes nothing while the folder is whole.
+Python from --python ('python3 --version' on the board). Doing it again changes nothing while the folder is whole; a
+folder with what another board needs is refused unless you say --replace.
 pip's own settings hold (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX, its cache).
 
 examples:
@@ -28,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the wheels go: a new folder, or an earlier one")
     parser.add_argument("--profile", required=True, metavar="NAME", help="the board; see 'edgewright profiles list'")
-    parser.add_argument("--python", metavar="X.Y", help="the board's Python (default: the one the profile names first)")
+    parser.add_argument("--python", metavar="X.Y", help="the board's Python (default: the profile's first; it is told)")
     parser.add_argument(
         "--extras", type=_names, default=("onnx",), metavar="A,B", help="any of onnx, tflite, webrtc (default: onnx)"
     )
@@ -46,26 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="versions to keep to (default: constraints.txt of the source checkout, where edgewright runs from one)",
     )
+    parser.add_argument(
+        "--replace", action="store_true", help="give up a wheelhouse for another board, Python or other extras in DIR"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Makes the wheelhouse and says what is in it."""
-    from edgewright.deploy.errors import DeployError
-    from edgewright.deploy.wheelhouse import make_wheelhouse, source_constraints, target_of
+    from edgewright.deploy.wheelhouse import default_python, make_wheelhouse, source_constraints, target_of
     from edgewright.device_profiles.profile import load_profile
-
-    profile = load_profile(args.profile)
-    python = args.python or (profile.python.value[0] if profile.python else None)
-    if python is None:
-        msg = f"profile {profile.name} does not name a Python; say --python X.Y, see 'python3 --version' on the board"
-        raise DeployError(msg)
-    target = target_of(profile, python)
 
     def told(line: str) -> None:
         if not args.json:
-            print(line, file=sys.stderr, flush=True)
+            print(plain(line), file=sys.stderr, flush=True)
 
+    profile = load_profile(args.profile)
+    python, why = (args.python, "as asked") if args.python is not None else default_python(profile)
+    target = target_of(profile, python)
+    if args.python is None:
+        told(f"for {why}")
     house = make_wheelhouse(
         target,
         args.folder,
@@ -73,8 +75,9 @@ def run(args: argparse.Namespace) -> int:
         told,
         constraints=args.constraints or source_constraints(),
         extra_wheels=args.wheel,
+        replace=args.replace,
     )
-    print(json.dumps(_as_json(house)) if args.json else "\n".join(_lines(house)))
+    print(json.dumps(_as_json(house) | {"python_why": why}) if args.json else "\n".join(_lines(house)))
     return ExitCode.OK
 
 

@@ -39,12 +39,14 @@ class Board:
         host: Runs the commands.
         layout: Where things lie.
         system: Whether users and services of the running system are to be touched; False for a root that is being built.
+        outside: In such a root, the interpreter of this machine that runs its releases; None where they run by themselves.
     """
 
     def __init__(self, host: Host, layout: Layout, *, system: bool = True) -> None:
         self.host = host
         self.layout = layout
         self.system = system
+        self.outside: str | None = None
 
     @property
     def name(self) -> str:

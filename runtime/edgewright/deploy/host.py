@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path, PurePosixPath
 
-__all__ = ["Done", "Host"]
+__all__ = ["LARGEST_FILE", "Done", "Host"]
+
+LARGEST_FILE = 2 << 30
+"""Bytes; nothing of ours that comes from a board is larger."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,17 @@ class Host(Protocol):
             DeployError: It cannot be written there.
         """
 
-    def fetch(self, remote: PurePosixPath, local: Path) -> None:
+    def fetch(self, remote: PurePosixPath, local: Path, *, largest: int = LARGEST_FILE) -> None:
         """Copies a file from there, whole or not at all.
+
+        Args:
+            remote: Its place there.
+            local: Where it goes here.
+            largest: Bytes that it may have; of a larger one no more than these are read.
 
         Raises:
             HostUnreachable: The link broke.
-            DeployError: There is no such file.
+            DeployError: There is no such file, or it is too large.
         """
 
     def close(self) -> None:

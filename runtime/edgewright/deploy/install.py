@@ -1,4 +1,4 @@
-"""Installing and removing: the order of the steps, over SSH or on the board itself.
+"""Installing: the order of the steps, over SSH or on the board itself.
 
 Example:
     >>> with SshHost("pi@gate-1.local") as host:                                     # doctest: +SKIP
@@ -11,11 +11,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from edgewright.deploy.asking import read_facts
 from edgewright.deploy.errors import DeployError
-from edgewright.deploy.facts import Wanted, read_facts, why_not
+from edgewright.deploy.facts import Python
+from edgewright.deploy.judging import Wanted, why_not
 from edgewright.deploy.layout import USER
-from edgewright.deploy.plan import Plan, State, StepResult
-from edgewright.deploy.request import formats_for, needed_bytes, release_for
+from edgewright.deploy.one_at_a_time import run_alone
+from edgewright.deploy.plan import State, StepResult
+from edgewright.deploy.request import Journal, formats_for, needed_bytes, release_for
+from edgewright.deploy.root_facts import environment_in, runs_here
+from edgewright.deploy.root_tree import refuse_ways_out
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.steps.activate import ActivateStep
 from edgewright.deploy.steps.bundle import BundleStep
@@ -25,9 +30,9 @@ from edgewright.deploy.steps.folders import FoldersStep
 from edgewright.deploy.steps.offline import EnabledStep, sysusers_text, tmpfiles_text
 from edgewright.deploy.steps.proof import ProofStep
 from edgewright.deploy.steps.release import ReleaseStep
-from edgewright.deploy.steps.remove import GoneStep, StoppedStep, UserGoneStep
 from edgewright.deploy.steps.tidy import TidyStep
 from edgewright.deploy.steps.user import UserStep
+from edgewright.deploy.uninstall import uninstall
 from edgewright.deploy.unit import UnitPaths, render_journald, render_unit
 
 if TYPE_CHECKING:
@@ -94,7 +99,7 @@ class Deployment:
         steps = self._steps()
         on_result(StepResult("board", State.UNCHANGED, str(self.facts)))
         activation = next(step for step in steps if isinstance(step, ActivateStep))
-        return Plan(steps, on_result, after_undo=activation.start_former).run(dry=dry)
+        return run_alone(self._board, "install", steps, on_result, after_undo=activation.start_former, dry=dry)
 
     def _steps(self) -> list[Step]:
         board, request, layout = self._board, self._request, self._board.layout
@@ -105,6 +110,8 @@ class Deployment:
                 f"the same; make it again with edgewright optimize"
             )
             raise DeployError(msg)
+        if not board.system:
+            refuse_ways_out(layout)
         facts = self.facts = read_facts(board, time.time)
         release_name, release = self._release(facts)
         self.release = release_name
@@ -151,17 +158,21 @@ class Deployment:
         board, request = self._board, self._request
         vendor = request.environment is None and self._has_vendor_engine(facts)
         house = request.wheelhouse
+        version = None if house is None or request.environment is not None else house.python
         wanted = Wanted(
             architecture=None if request.profile.architecture is None else request.profile.architecture.value,
             profile=request.profile.name,
-            python=None if house is None or request.environment is not None else house.python,
+            python=version,
             needed_bytes=needed_bytes(request),
-            service=self._service is not None,
+            service=self._service is not None or (facts.is_folder and request.service),
             root=board.system,
             new_environment=request.environment is None,
             longest_skew_s=request.longest_skew_s,
+            online=house is None,
         )
-        python = facts.python
+        python = facts.python_for(version)
+        if facts.is_folder:
+            python = self._python_of_root(python)
         release = None
         if python is not None:
             incoming = board.layout.on(board.layout.incoming)
@@ -181,10 +192,31 @@ class Deployment:
         )
         return release.name, ReleaseStep(board, release, on_bytes=self._on_bytes, help_offline=offline)
 
+    def _python_of_root(self, python: Python | None) -> Python | None:
+        """The interpreter that a root's release gets; what runs it from here is noted on the board."""
+        board, environment = self._board, self._request.environment
+        if environment is None:
+            board.outside = None if python is None else python.runs or None
+            return python
+        inside = environment_in(board, environment)
+        if inside is None:
+            self.notes.append(f"{environment} does not lie in the root; it has to lie on the board when that starts")
+            return python or Python(f"{environment}/bin/python", "", 64, makes_environments=False)
+        place, version = inside
+        board.outside = runs_here(board, version)
+        if not board.outside:
+            msg = (
+                f"{board.name}: {environment} is for Python {version}, and this machine has none to try it with; install "
+                f"that here (sudo apt install python{version} python{version}-venv), or boot that system and use "
+                f"'edgewright deploy'"
+            )
+            raise DeployError(msg)
+        return Python(place, version, 64, makes_environments=False, runs=board.outside)
+
     def _has_vendor_engine(self, facts: Facts) -> bool:
         """Whether the system's Python has an ONNX Runtime that computes on the board's graphics processor."""
         backends = self._request.profile.backends
-        if facts.python is None or backends is None or not _VENDOR_BACKENDS & set(backends.value):
+        if facts.is_folder or facts.python is None or backends is None or not _VENDOR_BACKENDS & set(backends.value):
             return False
         done = self._board.host.run([facts.python.path, "-I", "-c", _VENDOR], timeout_s=120.0)
         if done.ok and ("CUDAExecutionProvider" in done.out or "TensorrtExecutionProvider" in done.out):
@@ -210,7 +242,7 @@ class Deployment:
         unit = render_unit(
             UnitPaths(layout.current / "bin" / "edgewright", layout.config, layout.state), request.profile
         )
-        journald = render_journald(request.journal_mb)
+        journald = render_journald(request.journal_mb, volatile=request.journal is Journal.VOLATILE)
         service = self._service
         steps: list[Step] = [
             FileStep(board, "unit", layout.unit, unit, afterwards=None if service is None else service.reload),
@@ -229,54 +261,6 @@ class Deployment:
                 EnabledStep(board),
             ]
         return steps
-
-
-def uninstall(
-    board: Board, on_result: Callable[[StepResult], None], *, purge: bool = False, dry: bool = False
-) -> Outcome:
-    """Takes everything away: releases, settings, unit, limits and user.
-
-    Args:
-        board: Where.
-        on_result: Told of every step as it ends.
-        purge: Whether the data goes, too: outbox, bundles, picks.
-        dry: Only look.
-
-    Raises:
-        HostUnreachable: The board cannot be talked to.
-        DeployError: You have no right to do that there.
-    """
-    layout = board.layout
-    facts = read_facts(board, time.time)
-    rights = Wanted(None, "", service=False, root=board.system, new_environment=False, longest_skew_s=float("inf"))
-    reasons = [reason for reason in why_not(board.name, facts, rights) if "sudo" in reason or "read-only" in reason]
-    if reasons:
-        raise DeployError("\n".join(reasons))
-    service = ServiceManager(board) if board.system and facts.has_systemd else None
-    steps: list[Step] = [] if service is None else [StoppedStep(board, service)]
-    steps += [
-        GoneStep(
-            board,
-            "unit",
-            [layout.unit, layout.wanted, layout.sysusers, layout.tmpfiles],
-            emptied=[] if board.system else [layout.wanted.parent, layout.sysusers.parent, layout.tmpfiles.parent],
-            afterwards=None if service is None else service.reload,
-        ),
-        GoneStep(
-            board,
-            "journal limits",
-            [layout.journald],
-            emptied=[layout.journald.parent],
-            afterwards=None if service is None else service.reload_journal,
-        ),
-        GoneStep(board, "releases", [layout.opt]),
-        GoneStep(board, "settings", [layout.etc]),
-    ]
-    if purge:
-        steps.append(GoneStep(board, "data", [layout.state]))
-    if board.system:
-        steps.append(UserGoneStep(board))
-    return Plan(steps, on_result).run(dry=dry)
 
 
 def start_by_hand(board: Board) -> str:

@@ -42,6 +42,7 @@ class Layout:
 
     root: PurePosixPath = _ROOT
 
+    top = _ROOT
     opt = _OPT
     releases = _OPT / "releases"
     incoming = _OPT / "incoming"

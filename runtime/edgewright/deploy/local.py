@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgewright.bundle.atomic import atomic_path
 from edgewright.deploy.errors import DeployError
-from edgewright.deploy.host import Done
+from edgewright.deploy.host import LARGEST_FILE, Done
 from edgewright.deploy.process import NotStartedError, feed, run_bounded
 from edgewright.deploy.transfer import append_command, chunks_of, digest_of, finished, part_of
 from edgewright.deploy.words import brief
@@ -82,16 +82,20 @@ class LocalHost:
             msg = f"{local} changed while it was copied to {remote}; run this again when nothing writes to it"
             raise DeployError(msg)
 
-    def fetch(self, remote: PurePosixPath, local: Path) -> None:
+    def fetch(self, remote: PurePosixPath, local: Path, *, largest: int = LARGEST_FILE) -> None:
         """Copies a file, whole or not at all; see ``Host.fetch``.
 
         Raises:
-            DeployError: There is no such file.
+            DeployError: There is no such file, or it is too large.
             OutputError: It cannot be written here.
         """
         source = os.fspath(remote)
         if not os.path.isfile(source):  # noqa: PTH113 - a path of the host's, not one of ours
             msg = f"{self.name} has no file {remote}"
+            raise DeployError(msg)
+        size = os.path.getsize(source)  # noqa: PTH202 - as above
+        if size > largest:
+            msg = f"{remote} on {self.name} has {size >> 20} MiB, more than {largest >> 20}; no file of ours is that large"
             raise DeployError(msg)
         with atomic_path(local) as beside:
             shutil.copyfile(source, beside)

@@ -40,7 +40,7 @@ _ELSE = (
     "choose another --python or --profile, leave out the --extras that asks for it, or give its wheel by --wheel FILE"
 )
 _CONFLICT = re.compile(r"ResolutionImpossible|conflicting dependencies")
-_BAD_FILE = re.compile(r"ERROR: (?:Invalid requirement|Could not open requirements file|Constraints cannot).*")
+_BAD_FILE = re.compile(r"ERROR: ((?:Invalid requirement|Could not open requirements file|Constraints cannot).*)")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 
 
@@ -140,8 +140,8 @@ def explain(said: Sequence[str], status: int, target: Target, folder: Path) -> E
         return _conflict(said, text, target)
     wrong = _BAD_FILE.search(text)
     if wrong is not None:
-        return DeployError(f"pip cannot read the constraints: {brief(wrong[0])}; mend the file given by --constraints")
-    errors = [line for line in said if line.startswith("ERROR")] or list(said[-3:])
+        return DeployError(f"pip cannot read the constraints: {brief(wrong[1])}; mend the file given by --constraints")
+    errors = [line.removeprefix("ERROR: ") for line in said if line.startswith("ERROR: ")] or list(said[-3:])
     return DeployError(f"pip failed for {target.named}: {brief(' '.join(errors)) or f'exit status {status}'}")
 
 

@@ -27,10 +27,12 @@ class Seen:
     Attributes:
         done: Whether all is as it shall be.
         words: What is there when it is done, else what is to be done.
+        warning: What its owner must know at the end, too; empty for nothing.
     """
 
     done: bool
     words: str
+    warning: str = ""
 
 
 class State(str, Enum):
@@ -45,11 +47,19 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of one step, and why, in words."""
+    """What became of one step, and why, in words.
+
+    Attributes:
+        title: Of the step.
+        state: What became of it.
+        words: What was found or done.
+        warning: What its owner must know at the end, too; empty for nothing.
+    """
 
     title: str
     state: State
     words: str
+    warning: str = ""
 
 
 class Step(Protocol):
@@ -98,6 +108,11 @@ class Outcome:
     def changed(self) -> bool:
         """Whether anything is, or would be, otherwise than before."""
         return any(result.state in {State.CHANGED, State.WOULD_CHANGE} for result in self.results)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the steps warn of, in order."""
+        return [result.warning for result in self.results if result.warning]
 
 
 class Plan:
@@ -150,13 +165,13 @@ class Plan:
     def _run_step(self, step: Step, begun: list[Step], outcome: Outcome, *, dry: bool) -> None:
         seen = step.check()
         if seen.done:
-            self._tell(outcome, StepResult(step.title, State.UNCHANGED, seen.words))
+            self._tell(outcome, StepResult(step.title, State.UNCHANGED, seen.words, seen.warning))
         elif dry:
-            self._tell(outcome, StepResult(step.title, State.WOULD_CHANGE, seen.words))
+            self._tell(outcome, StepResult(step.title, State.WOULD_CHANGE, seen.words, seen.warning))
         else:
             begun.append(step)
             words = step.apply()
-            self._tell(outcome, StepResult(step.title, State.CHANGED, words))
+            self._tell(outcome, StepResult(step.title, State.CHANGED, words, seen.warning))
 
     def _undo(self, begun: list[Step], outcome: Outcome) -> None:
         gone: HostUnreachable | None = None

@@ -7,26 +7,29 @@ then ends what it started and undoes what is half done.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import selectors
 import signal
 import subprocess
 import threading
 from typing import IO, TYPE_CHECKING
 
 from edgewright.deploy.errors import DeployError
-from edgewright.deploy.host import Done
+from edgewright.deploy.host import LARGEST_FILE, Done
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-__all__ = ["LARGEST_FILE", "LARGEST_OUTPUT", "NotStartedError", "end", "feed", "fetch_bytes", "run_bounded", "start"]
+__all__ = ["LARGEST_OUTPUT", "NotStartedError", "end", "feed", "fetch_bytes", "run_bounded", "start"]
 
 LARGEST_OUTPUT = 8 << 20
-LARGEST_FILE = 2 << 30
 _CHUNK = 1 << 16
 _AFTERWARDS_S = 5.0
+# An SD card that is full of unwritten pages takes nothing for many seconds; more than these is no card at work.
+_LONGEST_PAUSE_S = 120.0
 
 
 class NotStartedError(DeployError):
@@ -83,20 +86,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             break
-        try:
+        # Gone already, or another user's by way of sudo: that one notices when its streams close.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        except (ProcessLookupError, PermissionError):  # gone already, or another user's by way of sudo
-            process.kill()
         try:
             process.wait(_AFTERWARDS_S)
         except subprocess.TimeoutExpired:
             continue
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:
-            try:
+            with contextlib.suppress(OSError):  # what was still buffered for a reader that is gone
                 stream.close()
-            except OSError:  # what was still buffered for a reader that is gone
-                continue
 
 
 def run_bounded(argv: Sequence[str], stdin: bytes | None, timeout_s: float, what: str) -> Done:
@@ -120,7 +120,7 @@ def feed(argv: Sequence[str], chunks: Iterable[bytes], timeout_s: float, what: s
     Args:
         argv: The program and its arguments.
         chunks: What it reads.
-        timeout_s: Longest wait for its end, from the last chunk on.
+        timeout_s: Longest wait for its end, from the last chunk on; also, up to two minutes, for it to take any.
         what: How messages call it.
 
     Raises:
@@ -132,7 +132,7 @@ def feed(argv: Sequence[str], chunks: Iterable[bytes], timeout_s: float, what: s
             stream for stream in (process.stdin, process.stdout, process.stderr) if stream is not None
         )
         out, err = _Collector(stdout, LARGEST_OUTPUT, process.kill), _Collector(stderr, LARGEST_OUTPUT, process.kill)
-        _write(stdin, chunks)
+        _write(stdin, chunks, min(timeout_s, _LONGEST_PAUSE_S), what)
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -147,16 +147,25 @@ def feed(argv: Sequence[str], chunks: Iterable[bytes], timeout_s: float, what: s
         end(process)
 
 
-def _write(stream: IO[bytes], chunks: Iterable[bytes]) -> None:
-    try:
+def _write(stream: IO[bytes], chunks: Iterable[bytes], pause_s: float, what: str) -> None:
+    """Feeds a program, and gives it up when it neither reads nor ends for ``pause_s``."""
+    number = stream.fileno()
+    os.set_blocking(number, False)
+    with selectors.DefaultSelector() as selector, contextlib.suppress(BrokenPipeError):
+        # It may end before it has read all: the pipe breaks then, and its status and its words tell why.
+        selector.register(number, selectors.EVENT_WRITE)
         for chunk in chunks:
-            stream.write(chunk)
-        stream.close()
-    except BrokenPipeError:  # it ended before it had read all; its status and its words tell why
-        return
+            rest = memoryview(chunk)
+            while rest:
+                if not selector.select(pause_s):
+                    msg = f"{what} read nothing of what it was sent for {pause_s:g} s; see what it waits for, then run this again"
+                    raise DeployError(msg)
+                with contextlib.suppress(BlockingIOError):  # room for less than what a pipe takes in one piece
+                    rest = rest[os.write(number, rest) :]
+    stream.close()
 
 
-def fetch_bytes(argv: Sequence[str], target: Path, timeout_s: float, what: str) -> Done:
+def fetch_bytes(argv: Sequence[str], target: Path, timeout_s: float, what: str, *, largest: int = LARGEST_FILE) -> Done:
     """Runs a program that writes a file's content, and puts that into ``target``.
 
     Args:
@@ -164,9 +173,10 @@ def fetch_bytes(argv: Sequence[str], target: Path, timeout_s: float, what: str) 
         target: Where the content goes; half of it when the program fails.
         timeout_s: Longest wait for its end.
         what: How messages call it.
+        largest: Bytes that may come.
 
     Raises:
-        DeployError: It cannot be started, took longer, or wrote more than ``LARGEST_FILE``.
+        DeployError: It cannot be started, took longer, or wrote more than ``largest``.
     """
     process = start(argv)
     try:
@@ -182,8 +192,8 @@ def fetch_bytes(argv: Sequence[str], target: Path, timeout_s: float, what: str) 
             with target.open("wb") as file:
                 while chunk := stdout.read1(_CHUNK) if isinstance(stdout, io.BufferedReader) else stdout.read(_CHUNK):
                     total += len(chunk)
-                    if total > LARGEST_FILE:
-                        msg = f"{what}: more than {LARGEST_FILE >> 20} MiB came; no file of ours is that large"
+                    if total > largest:
+                        msg = f"{what}: more than {largest >> 20} MiB came; no file of ours is that large"
                         raise DeployError(msg)
                     file.write(chunk)
             return Done(process.wait(timeout_s), "", err.text(_AFTERWARDS_S))

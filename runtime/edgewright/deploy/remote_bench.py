@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shlex
 import tempfile
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import BUNDLE_SUFFIX, write_bundle
 from edgewright.deploy.errors import DeployError, HostUnreachable
+from edgewright.deploy.layout import Layout
+from edgewright.deploy.lock import held_now
 from edgewright.deploy.words import brief, lines_of
 
 if TYPE_CHECKING:
@@ -33,12 +36,19 @@ __all__ = ["BoardBench", "Pace"]
 
 _PLACES = ("/opt/edgewright/current/bin/edgewright", "edgewright")
 _INTERRUPTED = 130
+_LARGEST_BYTES = {".json": 16 << 20}  # a result of hours has some hundred thousand
+_LARGEST_OTHER = 512 << 20
+_AFTERWARDS_S = 120
 _FOLDER = re.compile(r"/(?:var/)?tmp/edgewright-bench\.\w+")
 _MAKE_FOLDER = "mktemp -d /var/tmp/edgewright-bench.XXXXXX 2>/dev/null || mktemp -d /tmp/edgewright-bench.XXXXXX"
 # The command's own process number is kept, for it is told to end; its status appears whole.
 _START = """\
-folder=$1; shift
+folder=$1; bound=$2; shift 2
 rm -f "$folder/status" "$folder/pid"
+# When the workstation does not come back, it ends all the same, with time to write what it has.
+if timeout -k 60 5 true > /dev/null 2>&1; then set -- timeout -k 60 "$bound" "$@"
+elif timeout 5 true > /dev/null 2>&1; then set -- timeout "$bound" "$@"
+fi
 nohup sh -c '
   folder=$0
   "$@" > "$folder/out" 2> "$folder/err" < /dev/null &
@@ -88,7 +98,7 @@ class BoardBench:
         Args:
             host: The board.
             command: Its edgewright, words as a shell reads them; None looks where ``edgewright deploy`` puts it, then
-                on the path.
+                on the path of a user who is not the superuser.
             on_line: Told how far the board is.
             pace: How patient to be.
 
@@ -104,10 +114,13 @@ class BoardBench:
         """Finds the board's edgewright and makes a folder.
 
         Raises:
-            DeployError: There is none, or no place for a folder.
+            DeployError: There is none, or no place for a folder, or a deployment is at work there.
             HostUnreachable: The board cannot be talked to.
         """
         self._command = self._found()
+        held = held_now(self._host, Layout.top)
+        if held is not None:
+            raise DeployError(held.words(self._host.name))
         made = self._host.run(["sh", "-c", _MAKE_FOLDER])
         if not made.ok or not _FOLDER.fullmatch(made.out.strip()):
             msg = f"{self._host.name} has no place for a folder in /var/tmp or /tmp: {brief(made.err or made.out)}"
@@ -167,8 +180,12 @@ class BoardBench:
         return remote
 
     def fetch(self, name: str, local: Path) -> None:
-        """Fetches a file of the folder."""
-        self._host.fetch(self.place(name), local)
+        """Fetches a file of the folder.
+
+        Raises:
+            DeployError: There is none, or it is larger than such files are; then it is not read to its end.
+        """
+        self._host.fetch(self.place(name), local, largest=_LARGEST_BYTES.get(local.suffix, _LARGEST_OTHER))
 
     def run(self, words: Sequence[str], longest_s: float) -> bool:
         """Runs an edgewright command there to its end.
@@ -184,7 +201,8 @@ class BoardBench:
             DeployError: It failed, the board restarted, or it took too long.
             HostUnreachable: The board was away for too long.
         """
-        started = self._host.run(["sh", "-c", _START, "sh", str(self.place(".")), *self._command, *words])
+        bound = str(math.ceil(longest_s) + _AFTERWARDS_S)
+        started = self._host.run(["sh", "-c", _START, "sh", str(self.place(".")), bound, *self._command, *words])
         if not started.ok:
             msg = f"cannot start {self._command[0]} on {self._host.name}: {brief(started.err)}"
             raise DeployError(msg)
@@ -235,7 +253,9 @@ class BoardBench:
             time.sleep(self._pace.ask_s)
 
     def _found(self) -> list[str]:
-        tried = [self._command] if self._command else [[place] for place in _PLACES]
+        # What a path leads to may be anybody's: the superuser runs only what the superuser put there.
+        places = _PLACES[:1] if self._host.run(["id", "-u"]).out.strip() == "0" else _PLACES
+        tried = [self._command] if self._command else [[place] for place in places]
         why = ""
         for words in tried:
             seen = self._host.run(["sh", "-c", '"$@" --version', "sh", *words], timeout_s=120.0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.manifest import Format
@@ -13,6 +15,7 @@ from edgewright.deploy.errors import DeployError
 from edgewright.deploy.own_wheel import DISTRIBUTION
 from edgewright.deploy.settings import Settings
 from edgewright.deploy.steps.release import Release
+from edgewright.deploy.wheel_name import needed_glibc, read_wheel_name
 from edgewright.runtime.backends.choice import backends_of_profile
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from edgewright.deploy.wheelhouse import Wheelhouse
     from edgewright.device_profiles.profile import DeviceProfile
 
-__all__ = ["Packed", "Request", "formats_for", "needed_bytes", "pack", "release_for"]
+__all__ = ["Journal", "Packed", "Request", "check_variant", "formats_for", "needed_bytes", "pack", "release_for"]
 
 _EXTRA = {Format.ONNX: "onnx", Format.TFLITE: "tflite"}
 _MIB = 1 << 20
@@ -31,6 +34,16 @@ _MIB = 1 << 20
 _UNPACKED = 5
 _ONLINE_BYTES = 700 * _MIB
 _SPARE_BYTES = 64 * _MIB
+_GLIBC = re.compile(r"^glibc 2\.(\d{1,3})")
+
+
+class Journal(str, Enum):
+    """Where the board's log lies."""
+
+    PERSISTENT = "persistent"
+    """On the disk, as the board's system has it; bounded."""
+    VOLATILE = "volatile"
+    """In memory only: no wear of the card, and nothing left of it after a power cut."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,7 @@ class Request:
         config: A whole ``device.toml``.
         service: Whether systemd is to run it.
         journal_mb: Bound of the board's journal.
+        journal: Where it lies.
         wait_s: Longest wait until the service is ready.
         longest_skew_s: How far the board's clock may be off.
     """
@@ -79,6 +93,7 @@ class Request:
     config: str | None = None
     service: bool = True
     journal_mb: int = 64
+    journal: Journal = Journal.PERSISTENT
     wait_s: float = 120.0
     longest_skew_s: float = 300.0
 
@@ -122,6 +137,24 @@ def formats_for(packed: Packed, profile: DeviceProfile) -> tuple[Format, ...]:
     return tuple(form for form in Format if form in has & runs)
 
 
+def check_variant(packed: Packed, profile: DeviceProfile, name: str | None) -> None:
+    """Refuses a variant that is not in the bundle, or that the board's backends do not run.
+
+    Raises:
+        DeployError: It is such a one; the message lists those that would do.
+    """
+    if name is None:
+        return
+    formats = formats_for(packed, profile)
+    fitting = [variant.name for variant in packed.manifest.variants if variant.format in formats]
+    if name in fitting:
+        return
+    found = next((variant for variant in packed.manifest.variants if variant.name == name), None)
+    seen = "is none of it" if found is None else f"is a {found.format.value} file, which the board does not run"
+    msg = f"--variant {name[:60]!r} {seen}; {packed.file.name} has for {profile.name}: {', '.join(fitting)}"
+    raise DeployError(msg)
+
+
 def needed_bytes(request: Request) -> tuple[int, int]:
     """Room for a new release, and for the bundle with the service's data."""
     if request.environment is not None:
@@ -146,7 +179,7 @@ def release_for(
         vendor_engine: Whether the system has the vendor's ONNX Runtime, which is then used.
 
     Raises:
-        DeployError: The wheelhouse is for another processor.
+        DeployError: The wheelhouse is for another processor, or for a newer C library.
     """
     house = request.wheelhouse
     if request.environment is not None:
@@ -159,6 +192,7 @@ def release_for(
                 f"it: edgewright wheelhouse DIR --profile {request.profile.name} --python {python.short}"
             )
             raise DeployError(msg)
+        _check_glibc(house, facts)
         requirements = tuple(map(_without_engine, house.requirements)) if vendor_engine else house.requirements
         name = house.id if not vendor_engine else f"{house.id}-system"
         files = tuple(wheel.path for wheel in house.files)
@@ -169,7 +203,7 @@ def release_for(
     wheel = request.own_wheel
     extras = [_EXTRA[form] for form in formats_for(request.bundle, request.profile)]
     extras = [extra for extra in extras if not (vendor_engine and extra == "onnx")]
-    version = wheel.name.split("-")[1]
+    version = read_wheel_name(wheel.name).version
     constraints = request.constraints.read_bytes() if request.constraints is not None else b""
     digest = _digest(
         hashlib.sha256(wheel.read_bytes()).hexdigest(),
@@ -188,6 +222,19 @@ def release_for(
         constraints=request.constraints,
         system_packages=vendor_engine,
     )
+
+
+def _check_glibc(house: Wheelhouse, facts: Facts) -> None:
+    """Refuses wheels that pip on the board would not take."""
+    there = _GLIBC.search(facts.values.get("libc", ""))
+    needed, package = needed_glibc(wheel.name for wheel in house.files)
+    if there is None or int(there[1]) >= needed:
+        return
+    msg = (
+        f"the wheelhouse {house.folder} holds {package} for glibc 2.{needed}, the board has 2.{there[1]}; make it again from "
+        f'a profile with that C library (glibc = "2.{there[1]}"), or update the board\'s operating system'
+    )
+    raise DeployError(msg)
 
 
 def _without_engine(requirement: str) -> str:

@@ -3,7 +3,7 @@ r"""A board at the other end of an SSH connection, by the OpenSSH client of this
 - One connection serves every command: a master process of our own holds it, its socket lies in a private folder.
 - Keys, host keys, jump hosts and user names are the business of ssh and its configuration. It is told never to ask for
   anything, because nobody may sit there to answer.
-- A command's words are quoted one by one for the shell at the other end.
+- A command's words are quoted one by one for the shell at the other end, and it ends there when nobody waits for it.
 - A link that says nothing for 15 s counts as lost. The next command makes a new connection.
 
 Example:
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -27,7 +26,9 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.atomic import atomic_path
 from edgewright.bundle.errors import MissingExtraError
 from edgewright.deploy.errors import DeployError, HostUnreachable
+from edgewright.deploy.host import LARGEST_FILE
 from edgewright.deploy.process import end, feed, fetch_bytes
+from edgewright.deploy.remote_line import ABOUT, About, read_about, remote_line
 from edgewright.deploy.ssh_trouble import ssh_trouble
 from edgewright.deploy.transfer import (
     MEASURE,
@@ -115,7 +116,7 @@ class SshHost:
         self._port = port
         self._folder: Path | None = None
         self._master: subprocess.Popen[bytes] | None = None
-        self._superuser: bool | None = None
+        self._about: About | None = None
         self._words = [f"-o{option}" for option in (*_FIRST, *options, *_LAST)]
         self._words += [] if port is None else [f"-p{port}"]
         self._words += [] if identity is None else [f"-i{identity}"]
@@ -129,7 +130,7 @@ class SshHost:
             HostUnreachable: The board cannot be talked to, or went away meanwhile.
             DeployError: It did not end in time.
         """
-        return self._run(argv, () if stdin is None else (stdin,), timeout_s, root=root)
+        return self._run(argv, () if stdin is None else (stdin,), timeout_s, root=root, bound_s=timeout_s)
 
     def send(
         self,
@@ -166,18 +167,19 @@ class SshHost:
         offset = int(there) if there.isascii() and there.isdigit() and len(there) < len(str(1 << 62)) else 0
         offset = 0 if offset > outgoing.size else offset
         chunks = chunks_of(outgoing, offset, on_bytes)
-        done = self._run(append_command(part, offset), chunks, _SEND_S, root=root)
+        # However long a slow link takes: it ends with its input, which a broken link ends, too.
+        done = self._run(append_command(part, offset), chunks, _SEND_S, root=root, bound_s=None)
         if not done.ok:
             msg = f"cannot write {remote} on {self.name}: {brief(done.err)}"
             raise DeployError(msg)
         return finished(lambda argv: self.run(argv, root=root, timeout_s=_SEND_S), part, remote, outgoing.sha256)
 
-    def fetch(self, remote: PurePosixPath, local: Path) -> None:
+    def fetch(self, remote: PurePosixPath, local: Path, *, largest: int = LARGEST_FILE) -> None:
         """Copies a file, whole or not at all; see ``Host.fetch``.
 
         Raises:
             HostUnreachable: The link broke.
-            DeployError: There is no such file, or it changes while it is read.
+            DeployError: There is no such file, it is too large, or it changes while it is read.
             OutputError: It cannot be written here.
         """
         seen = self.run(["sha256sum", "--", str(remote)], timeout_s=_SEND_S)
@@ -186,7 +188,8 @@ class SshHost:
             raise DeployError(msg)
         self._connect()
         with atomic_path(local) as beside:
-            done = fetch_bytes(self._argv(["cat", "--", str(remote)], root=False), beside, _SEND_S, f"reading {remote}")
+            argv = self._argv(["cat", "--", str(remote)], About(), root=False, bound_s=None)
+            done = fetch_bytes(argv, beside, _SEND_S, f"reading {remote} from {self.name}", largest=largest)
             self._check(done)
             if not done.ok or digest_of(beside).sha256 != seen.out.lstrip("\\")[:64]:
                 msg = (
@@ -211,27 +214,24 @@ class SshHost:
         """Ends the connection."""
         self.close()
 
-    def _run(self, argv: Sequence[str], chunks: Iterable[bytes], timeout_s: float, *, root: bool) -> Done:
+    def _run(
+        self, argv: Sequence[str], chunks: Iterable[bytes], timeout_s: float, *, root: bool, bound_s: float | None
+    ) -> Done:
         self._connect()
-        if root and self._superuser is None:
-            self._superuser = self._run(["id", "-u"], (), timeout_s, root=False).out.strip() == "0"
-        done = feed(self._argv(argv, root=root), chunks, timeout_s, f"{argv[0]} on {self.name}")
+        if self._about is None:
+            line = self._argv(["sh", "-c", ABOUT], About(), root=False, bound_s=None)
+            asked = feed(line, (), _OPENING_S, f"the first command on {self.name}")
+            self._check(asked)
+            self._about = read_about(asked.out)
+        line = self._argv(argv, self._about, root=root, bound_s=bound_s)
+        done = feed(line, chunks, timeout_s, f"{argv[0]} on {self.name}")
         self._check(done)
         return done
 
-    def _argv(self, argv: Sequence[str], *, root: bool) -> list[str]:
-        words = ["sudo", "-n", "--", *argv] if root and not self._superuser else list(argv)
-        # -T: no terminal there, whatever the configuration says. The shell there sees one word for each of ours.
-        return [
-            "ssh",
-            "-T",
-            f"-S{self._socket}",
-            "-oControlMaster=no",
-            *self._words,
-            "--",
-            self.name,
-            shlex.join(words),
-        ]
+    def _argv(self, argv: Sequence[str], about: About, *, root: bool, bound_s: float | None) -> list[str]:
+        # -T: no terminal there, whatever the configuration says.
+        there = ["--", self.name, remote_line(argv, about, root=root, seconds=bound_s)]
+        return ["ssh", "-T", f"-S{self._socket}", "-oControlMaster=no", *self._words, *there]
 
     def _check(self, done: Done) -> None:
         """Tells ssh's own 255 from the 255 of a program at the other end."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from edgewright.deploy.errors import HostUnreachable
 from edgewright.deploy.words import brief
 
@@ -57,6 +59,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "mend what it names: --identity, --port, --ssh-option, or ~/.ssh/config",
     ),
 )
+_WITH_PORT = re.compile(r"(?P<host>[^:]+|(?:[^@]*@)?\[[0-9A-Za-z:.%_-]+\]):(?P<port>\d{1,5})")
 _HARMLESS = ("Warning: Permanently added",)
 
 
@@ -70,6 +73,10 @@ def ssh_trouble(target: str, complaint: str, *, was_up: bool, port: int | None =
         port: The one that was named.
     """
     host = target.rpartition("@")[2]
+    apart = _WITH_PORT.fullmatch(target) if "Could not resolve hostname" in complaint else None
+    if apart is not None:
+        bare = apart["host"].replace("[", "").replace("]", "")
+        return HostUnreachable(f"{target}: ssh takes no port after a colon; write {bare} --port {apart['port']}")
     said = "\n".join(line for line in complaint.splitlines() if not line.startswith(_HARMLESS))
     words_of_target = {
         "target": target,

@@ -29,7 +29,11 @@ MEASURE = 'if [ -f "$1" ]; then wc -c < "$1"; else echo 0; fi'
 FINISH = (
     'seen=$(sha256sum < "$1" | cut -c1-64) || exit 9; '
     'if [ "$seen" != "$3" ]; then rm -f "$1"; echo "$seen"; exit 8; fi; '
-    'sync "$1" 2>/dev/null || true; mv -f "$1" "$2"'
+    'if [ -d "$2" ]; then rm -f "$1"; echo "a folder lies there" >&2; exit 7; fi; '
+    'sync "$1" 2>/dev/null || true; '
+    # -T keeps a folder that comes into being meanwhile from swallowing the file; older busybox does not know it.
+    '{ mv -fT "$1" "$2" 2>/dev/null || { [ ! -d "$2" ] && mv -f "$1" "$2"; }; } && '
+    '{ sync "$(dirname "$2")" 2>/dev/null || true; }'
 )
 """Shell: checks the part and renames it; 8 means that it is another file and was removed."""
 DAMAGED = 8

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["INDEX", "Wheel", "Wheelhouse", "open_wheelhouse", "write_index"]
+__all__ = ["INDEX", "Wheel", "Wheelhouse", "open_wheelhouse", "read_index", "write_index"]
 
 INDEX = "wheelhouse.json"
 _SCHEMA = 1
@@ -129,10 +129,19 @@ def open_wheelhouse(folder: Path) -> Wheelhouse:
     Raises:
         DeployError: It is none, or a wheel is missing or altered.
     """
-    house = _parse(folder, _read(folder / INDEX))
+    house = read_index(folder)
     for wheel in house.files:
         _check(wheel)
     return house
+
+
+def read_index(folder: Path) -> Wheelhouse:
+    """What ``wheelhouse.json`` says; the wheels themselves are not looked at.
+
+    Raises:
+        DeployError: There is none, or it says something it cannot say.
+    """
+    return _parse(folder, _read(folder / INDEX))
 
 
 def _regular(path: Path) -> BinaryIO:

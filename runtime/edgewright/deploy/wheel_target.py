@@ -15,7 +15,7 @@ from edgewright.deploy.errors import DeployError
 if TYPE_CHECKING:
     from edgewright.device_profiles.profile import DeviceProfile
 
-__all__ = ["PYTHONS", "Target", "target_of"]
+__all__ = ["PYTHONS", "Target", "default_python", "target_of"]
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 """Versions of Python that the device half supports."""
@@ -68,6 +68,33 @@ class Target:
             "python_version": self.python,
             "sys_platform": "linux",
         }
+
+
+def default_python(profile: DeviceProfile) -> tuple[str, str]:
+    """The Python to take where none was named, and why, in words.
+
+    Returns:
+        The first version of the profile's that edgewright runs on, and a sentence for people.
+
+    Raises:
+        DeployError: The profile names none, or none that edgewright runs on.
+    """
+    named = profile.python.value if profile.python else ()
+    fitting = [version for version in named if version in PYTHONS]
+    if not named:
+        msg = f"profile {profile.name} names no Python; say --python X.Y, see 'python3 --version' on the board"
+        raise DeployError(msg)
+    if not fitting:
+        msg = (
+            f"the system of a {profile.name} brings Python {', '.join(named)}, and edgewright runs on {', '.join(PYTHONS)}; "
+            f"install one of these on the board beside its own, or write a newer image, and name it here: --python "
+            f"{PYTHONS[0]}"
+        )
+        raise DeployError(msg)
+    if len(named) == 1:
+        return fitting[0], f"Python {fitting[0]}, the one that profile {profile.name} names"
+    why = f"Python {fitting[0]}, the first that profile {profile.name} names of {', '.join(named)}"
+    return fitting[0], f"{why}; for another say --python X.Y ('python3 --version' on the board tells)"
 
 
 def target_of(profile: DeviceProfile, python: str) -> Target:

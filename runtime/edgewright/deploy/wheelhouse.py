@@ -12,9 +12,9 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -28,8 +28,9 @@ from edgewright.bundle.errors import OutputError
 from edgewright.deploy.errors import DeployError
 from edgewright.deploy.own_wheel import DISTRIBUTION, pack_own_wheel
 from edgewright.deploy.pip_download import download_wheels
-from edgewright.deploy.wheel_index import INDEX, Wheel, Wheelhouse, open_wheelhouse, write_index
-from edgewright.deploy.wheel_target import PYTHONS, Target, target_of
+from edgewright.deploy.wheel_index import INDEX, Wheel, Wheelhouse, open_wheelhouse, read_index, write_index
+from edgewright.deploy.wheel_name import is_wheel_name, read_wheel_name
+from edgewright.deploy.wheel_target import PYTHONS, Target, default_python, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ __all__ = [
     "Target",
     "Wheel",
     "Wheelhouse",
+    "default_python",
     "make_wheelhouse",
     "open_wheelhouse",
     "source_constraints",
@@ -50,9 +52,6 @@ EXTRAS = ("onnx", "tflite", "webrtc")
 """Extras that make sense on a board."""
 
 _LARGEST_WHEEL = 2 << 30
-_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._]*)-([A-Za-z0-9._+!]+)(?:-\d[^-]*)?-[^-]+-[^-]+-[^-]+\.whl")
-# Builds of ONNX Runtime share one module's folder: of two, the one installed last would win.
-_ENGINE = re.compile(r"onnxruntime([._-]|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,9 @@ class _Request:
     def requirements(self) -> tuple[str, ...]:
         """What an environment is told to install."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
-        _, version = _name_and_version(self.own.name)
-        named = ("==".join(_name_and_version(path.name)) for path in self.extra_wheels)
-        return (f"{DISTRIBUTION}{extras}=={version}", *named)
+        names = [read_wheel_name(path.name) for path in self.extra_wheels]
+        version = read_wheel_name(self.own.name).version
+        return (f"{DISTRIBUTION}{extras}=={version}", *(f"{name.package}=={name.version}" for name in names))
 
     def digest(self) -> str:
         """SHA-256 of everything that determines the wheels, but for what the index offers that day."""
@@ -87,37 +86,44 @@ def make_wheelhouse(
     *,
     constraints: Path | None = None,
     extra_wheels: Sequence[Path] = (),
+    replace: bool = False,
 ) -> Wheelhouse:
     """Collects every wheel that edgewright with these extras needs on a board.
 
     Args:
         target: The board's interpreter.
-        folder: Where the wheels go: a new folder, an empty one, or an earlier wheelhouse, which is kept when it is the
-            same and whole, and replaced when not.
+        folder: Where the wheels go: a new folder, an empty one, or an earlier wheelhouse for the same board and extras,
+            which is kept when it is the same and whole, and replaced when not.
         extras: Any of ``EXTRAS``.
         on_line: Told what is being fetched.
         constraints: A constraints file of pip's; None for whatever fits.
         extra_wheels: Wheels that no index has, such as NVIDIA's ``onnxruntime_gpu``, which takes the place of the
             ``onnx`` extra's own.
+        replace: Whether a wheelhouse for another board, Python or other extras gives way.
 
     Returns:
         The wheelhouse, checked.
 
     Raises:
-        DeployError: A wheel does not exist, no index could be reached, or the folder holds something else.
+        DeployError: A wheel does not exist, no index could be reached, or the folder holds something else, or what another
+            board needs.
         OutputError: The folder cannot be written; what was there before still is.
         BrokenPackageError: This environment has no pip.
     """
     _check_request(extras, constraints, extra_wheels)
-    has_engine = any(_ENGINE.match(path.name) for path in extra_wheels)
+    has_engine = any(read_wheel_name(path.name).is_onnxruntime for path in extra_wheels)
     wanted = tuple(name for name in EXTRAS if name in extras and not (has_engine and name == "onnx"))
+    listed = _listed(folder)
+    if listed is not None and not replace:
+        _check_same(listed, target, wanted)
     try:
         with tempfile.TemporaryDirectory(prefix="edgewright-wheel-") as scratch:
             own = pack_own_wheel(Path(scratch))
             request = _Request(target, wanted, own, tuple(extra_wheels), constraints)
-            former = _former(folder)
-            if former is not None and former.request == request.digest():
-                return former
+            if listed is not None and listed.request == request.digest():
+                # One that is damaged is made again.
+                with contextlib.suppress(DeployError):
+                    return open_wheelhouse(folder)
             return _make(request, folder, on_line)
     except OSError as error:  # packing our own wheel, in a temporary folder
         msg = f"cannot write a temporary file: {error.strerror or error}; make room in {tempfile.gettempdir()}"
@@ -147,13 +153,13 @@ def _check_request(extras: Sequence[str], constraints: Path | None, extra_wheels
         msg = f"there is no constraints file {constraints}"
         raise DeployError(msg)
     for path in extra_wheels:
-        if not path.is_file() or not _NAME.fullmatch(path.name):
+        if not path.is_file() or not is_wheel_name(path.name):
             msg = f"{path} is no wheel; name a file such as onnxruntime_gpu-1.23.0-cp310-cp310-linux_aarch64.whl"
             raise DeployError(msg)
 
 
-def _former(folder: Path) -> Wheelhouse | None:
-    """The wheelhouse that is there; None when it has to be made, anew or at all."""
+def _listed(folder: Path) -> Wheelhouse | None:
+    """What the wheelhouse that is there says of itself; None when there is none, or one damaged beyond telling."""
     try:
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return None
@@ -164,9 +170,30 @@ def _former(folder: Path) -> Wheelhouse | None:
         msg = f"cannot read {folder}: {error.strerror or error}"
         raise DeployError(msg) from error
     try:
-        return open_wheelhouse(folder)
-    except DeployError:  # damaged: that is why it is made again
+        return read_index(folder)
+    except DeployError:
         return None
+
+
+def _check_same(former: Wheelhouse, target: Target, extras: Sequence[str]) -> None:
+    """Refuses to replace what another board may still be installed from."""
+    if _purpose(former.target, former.extras) == _purpose(target, extras):
+        return
+    held, wanted = _in_words(former.target, former.extras), _in_words(target, extras)
+    msg = (
+        f"{former.folder} holds the wheels for {held}; asked for are those for {wanted}. Name another folder, or say "
+        f"--replace to give the former up"
+    )
+    raise DeployError(msg)
+
+
+def _purpose(target: Target, extras: Sequence[str]) -> tuple[object, ...]:
+    return (target.python, target.architecture, target.platform_tags, tuple(sorted(extras)))
+
+
+def _in_words(target: Target, extras: Sequence[str]) -> str:
+    with_extras = f"with {' and '.join(extras)}" if extras else "without extras"
+    return f"{target.named}, up to {target.platform_tags[0]}, {with_extras}"
 
 
 def _make(request: _Request, folder: Path, on_line: Callable[[str], None]) -> Wheelhouse:
@@ -184,14 +211,6 @@ def _make(request: _Request, folder: Path, on_line: Callable[[str], None]) -> Wh
             Wheelhouse(beside, request.target, request.extras, request.requirements(), wheels, request.digest())
         )
     return open_wheelhouse(folder)
-
-
-def _name_and_version(file_name: str) -> tuple[str, str]:
-    match = _NAME.fullmatch(file_name)
-    if match is None:
-        msg = f"{file_name} is not named as wheels are"
-        raise DeployError(msg)
-    return match[1].replace("_", "-"), match[2]
 
 
 def _digest(path: Path) -> str:

@@ -63,6 +63,11 @@ class Throttle:
     since_start: tuple[str, ...] = ()
     events: Mapping[str, int] = field(default_factory=dict)
 
+    def since(self, before: Throttle | None) -> tuple[str, ...]:
+        """What holds now, and the counters that grew since an earlier look."""
+        earlier = {} if before is None else before.events
+        return (*self.now, *(name for name, count in self.events.items() if count > earlier.get(name, count)))
+
 
 @dataclass(frozen=True)
 class Snapshot:

@@ -13,11 +13,12 @@ import pytest
 from board_results import result, row
 
 from edgewright.cli.main import main
-from edgewright.optimize.contract import Contract
+from edgewright.optimize.contract import Contract, Status
 from edgewright.optimize.report.boards.charts import front_chart, trend_chart
 from edgewright.optimize.report.boards.choice import choose
 from edgewright.optimize.report.boards.merge import Measurement, merge
 from edgewright.optimize.report.boards.render import render_boards
+from edgewright.optimize.report.boards.words import headline
 from edgewright.runtime.conditions import Throttle
 from edgewright.runtime.results.codec import write_result
 from edgewright.runtime.results.schema import BoardAccuracy, Figure, Result
@@ -89,7 +90,8 @@ def test_what_loses_more_there_than_here_is_out_without_any_promise() -> None:
 def test_promises_limit_the_choice(promises: Contract, chosen: str | None, open_: bool) -> None:
     found = choose(result(rows=(FAST, FLOAT)), promises)
     assert found.candidate == chosen
-    assert any("too few samples" in line for line in found.cautions) is open_
+    assert any(status is Status.INCONCLUSIVE for status, _ in found.clauses) is open_
+    assert found.status is (Status.FAIL if chosen is None else Status.INCONCLUSIVE if open_ else Status.PASS)
 
 
 def test_a_throttled_board_is_followed_with_caution() -> None:
@@ -142,8 +144,30 @@ def test_boards_of_one_name_are_told_apart() -> None:
         board["title"] for board in merge([Measurement(f, r, UNSIGNED) for f, r in (("a", one), ("b", two))])["boards"]
     ]
     assert titles == ["VM, 1 thread", "VM, 2 threads"]
-    same = [board["title"] for board in merge([Measurement(f, one, UNSIGNED) for f in ("a.json", "b.json")])["boards"]]
-    assert len(set(same)) == 2
+    later = replace(one, made="2026-11-23T22:30:00+00:00")
+    assert titles_of(one, later, two) == [
+        "VM, 1 thread, 2026-11-23 21:00",
+        "VM, 1 thread, 2026-11-23 22:30",
+        "VM, 2 threads",
+    ]
+    assert titles_of(one, one) == ["VM (0.json)", "VM (1.json)"]
+
+
+def titles_of(*results: Result) -> list[str]:
+    found = merge([Measurement(f"{at}.json", one, UNSIGNED) for at, one in enumerate(results)])["boards"]
+    return [board["title"] for board in found]
+
+
+def test_machines_are_counted_and_not_files() -> None:
+    one = result("VM")
+    two = replace(one, setting=replace(one.setting, threads=2))
+    for kind in ("html", "md"):
+        assert "3 measurements of person on 2 boards" in page(one, two, result("Pi 4"), kind=kind)
+    for results, words in (
+        ((one, two), "2 measurements of person on 1 board"),
+        ((one, result("Pi 4")), "person on 2 boards"),
+    ):
+        assert headline(merge([Measurement("f", each, UNSIGNED) for each in results])) == words
 
 
 @pytest.mark.parametrize("kind", ["html", "md", "json"])
@@ -168,7 +192,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         write_result(tmp_path / f"{name}.json", made)
     files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
     assert main(["report", *files, "-o", str(tmp_path / "boards.html")]) == 0
-    assert "Pi 5: int8" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Pi 5: int8" in said
+    assert f"written to {tmp_path / 'boards.html'}" in said
     assert (tmp_path / "boards.html").read_text().startswith("<!doctype html>")
     assert main(["report", *files, "-o", str(tmp_path / "folder"), "--md", "--html"]) == 0
     assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == ["boards.html", "boards.md"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from shared import float_model
 
 from edgewright.optimize.data.samples import open_samples
 from edgewright.optimize.evaluate.agreement import box_agreement
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from edgewright.optimize.sources import FloatModel
 
 Run = Callable[..., dict[str, Any]]
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +125,13 @@ def test_the_detector_written_for_speed_says_the_very_same(
 
 
 def test_the_classifier(
-    samples: Path, monkeypatch: pytest.MonkeyPatch, quantize: Callable[..., Any], run_onnx: Run, run_tflite: Run
+    samples: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    quantize: Callable[..., Any],
+    run_onnx: Run,
+    run_tflite: Run,
 ) -> None:
-    from edgewright.optimize.sources import load_source
-
-    monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT))
-    source = load_source("examples.classifier.model:factory", weights=samples / "mobilenet_v2-b0353104.pth")
+    source = float_model(tmp_path_factory, samples, "mobilenet")
     fit = Preprocessor(source.spec.preprocess, source.inputs[0])
     name = source.inputs[0].name
     feeds = [{name: fit(sample.image)[0].copy()} for sample in open_samples(str(samples / "photos"))]

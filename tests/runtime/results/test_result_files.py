@@ -117,7 +117,7 @@ def told(change: Any) -> bytes:
         (told(lambda d: d["board"].update(name="a\x1b[31m")), "printable"),
         (told(lambda d: d["board"].update(name="x" * 2000)), "at most 1000"),
         (told(lambda d: d["variants"].clear()), "different candidates"),
-        (told(lambda d: d["soak"]["points"][0].update(p50_ms=0)), "a median above nothing"),
+        (told(lambda d: d["soak"]["points"][0].update(p50_ms=0)), "a median above zero"),
         (told(lambda d: d["soak"]["points"][0].update(p50_ms=1e-300, p95_ms=0)), "95th percentile"),
         (told(lambda d: d["variants"][0]["judged"]["ap50"].update(low=0.9)), "judged ap50 must be inside its interval"),
         (told(lambda d: d["variants"][0]["judged"]["ap50"].update(samples=-1)), "samples must be nothing below zero"),
@@ -260,19 +260,20 @@ def test_the_command_writes_signs_and_records(
 ) -> None:
     bundle = tmp_path / "tiny.edge"
     bundle.write_bytes(measured[0].read_bytes())
-    words = ["bench", str(bundle), "--runs", "10", "-o", str(tmp_path / "r.json"), "--soak", "1", "--board", "the gate"]
+    made = tmp_path / "a new/folder/r.json"
+    words = ["bench", str(bundle), "--runs", "10", "-o", str(made), "--soak", "1", "--board", "the gate"]
     assert main([*words, "--sign", str(key), "--signers", str(signers), "--into", str(bundle)]) == 0
     said = capsys.readouterr().out
     assert "the gate" in said
     assert "signed by lab@example" in said
-    seen, data = read_result(tmp_path / "r.json")
+    seen, data = read_result(made)
     assert seen.soak is not None
     assert seen.soak.frames > 0
-    assert check_signature(tmp_path / "r.json", data, signers).signer == "lab@example"
+    assert check_signature(made, data, signers).signer == "lab@example"
     # Timed anew and not signed: the old signature must not stay.
-    assert main(["bench", str(bundle), "--runs", "10", "-o", str(tmp_path / "r.json"), "--json"]) == 0
+    assert main(["bench", str(bundle), "--runs", "10", "-o", str(made), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"]["name"] == "edgewright-result"
-    assert not signature_path(tmp_path / "r.json").exists()
+    assert not signature_path(made).exists()
 
 
 @pytest.mark.parametrize(
@@ -281,6 +282,8 @@ def test_the_command_writes_signs_and_records(
         (["--soak", "0.1", "-o", "r.json"], "--soak cannot be"),
         (["--sign", "key"], "-o RESULT.json"),
         (["-o", "r.txt"], "RESULT.json"),
+        (["-o", "/proc/r.json"], "cannot write /proc/r.json"),
+        (["-o", f"{__file__}/r.json"], "Not a directory"),
         (["-o", "r.json", "--into", "nowhere.edge"], "no bundle"),
         (["-o", "r.json", "--board", "\x1b[1m"], "no name"),
         (["-o", "r.json", "--signers", "list"], "--sign KEY"),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
-from edgewright.cli.doctor.findings import BAD, OK, WARN, Finding
+from edgewright.cli.doctor.findings import BAD, OK, UNKNOWN, WARN, Finding, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edgewright.cli.doctor.look import BrokerWish, Look
 
-__all__ = ["begin_broker", "broker", "read_broker"]
+__all__ = ["begin_broker", "broker", "read_broker", "without_password"]
 
 _PATIENCE_S = 60.0
 _SOON_DAYS = 30.0
+_SHORTEST_SECRET = 4  # a shorter one could be read off the gaps that it leaves
 _HERE = ("mqtt://127.", "mqtt://localhost:", "mqtt://[::1]:")
 _SANE_PACKET = 1024  # the publisher sends nothing to a broker that takes less
 _RULES = "the rules for edge/DEVICE/ev and edge/DEVICE/ack are in docs/how-to/sync-events.md"
@@ -30,8 +33,30 @@ def begin_broker(look: Look, wish: BrokerWish | None = None) -> None:
 
 def broker(look: Look) -> Iterator[Finding]:
     """Everything about the broker that was named, on the command line or in the configuration."""
-    if look.children.started("broker"):
-        yield from read_broker(look.ask("broker"))
+    if not look.children.started("broker"):
+        return
+    url = "" if look.wishes.broker is None else look.wishes.broker.url
+    for finding in read_broker(look.ask("broker")):
+        # No text should hold a password; this is for a library's message that nobody has read.
+        yield replace(finding, text=without_password(finding.text, url))
+
+
+def without_password(text: str, url: str) -> str:
+    """The text with every appearance of the URL's password replaced.
+
+    Args:
+        text: What may hold it.
+        url: A broker URL, well-formed or not.
+    """
+    try:
+        password = urlsplit(url).password or ""
+    except ValueError:  # nobody talked to anything by this URL
+        password = ""
+    plain = unquote(password)
+    for secret in {password, plain, quote(plain, safe="")}:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
 
 
 def read_broker(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -41,11 +66,12 @@ def read_broker(facts: Mapping[str, Any]) -> Iterator[Finding]:
         facts: ``edgewright.sync.probe.BrokerFacts`` as JSON values, or ``died`` or ``unusable`` with a reason.
     """
     if "died" in facts:
-        remedy = "is its name known here (getent hosts NAME), is the network up?"
+        remedy = "see that its name is known here (getent hosts NAME), that the network is up, and what its log says"
         yield Finding("broker", "reach", BAD, str(facts["died"]), remedy)
         return
     if "unusable" in facts:
-        yield Finding("broker", "address", BAD, str(facts["unusable"]), "correct it")
+        remedy = "correct the URL, the device's name (--device) or the files (--ca, --cert, --key) that it speaks of"
+        yield Finding("broker", "address", BAD, str(facts["unusable"]), remedy)
         return
     yield from _reach(facts)
     if facts["protocol"] is None:
@@ -57,7 +83,7 @@ def read_broker(facts: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _acknowledgements(facts)
     yield from _too_much(facts)
     seen = "MQTT tells no time: how far the broker's clock is from this one is not known"
-    yield Finding("broker", "clock", OK, seen)
+    yield Finding("broker", "clock", UNKNOWN, seen, "look there: timedatectl")
 
 
 def _reach(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -98,7 +124,9 @@ def _tls(facts: Mapping[str, Any], problem: str) -> Iterator[Finding]:
     for name, left in days.items():
         if left is None:
             continue
-        seen = f"expires in {left:.0f} days" if left > 0 else f"expired {-left:.0f} days ago"
+        seen = (
+            f"expires in {counted(round(left), 'day')}" if left > 0 else f"expired {counted(round(-left), 'day')} ago"
+        )
         if left <= 0:
             yield Finding("broker", name, BAD, seen, "issue a new one")
         elif left < _SOON_DAYS:
@@ -131,7 +159,7 @@ def _limits(limits: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         yield Finding("broker", "maximum packet size", OK, f"{packet} bytes")
     window = min(limits["receive_maximum"], resend.window_messages)
-    seen = f"{limits['receive_maximum']}: up to {window} messages of up to {resend.message_rows} events are under way"
+    seen = f"{limits['receive_maximum']}: up to {counted(window, 'message')} of up to {resend.message_rows} events are under way"
     if window == 1:
         yield Finding("broker", "receive maximum", WARN, seen, "raise it (mosquitto: max_inflight_messages)")
     else:
@@ -173,7 +201,7 @@ def _publish(facts: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding("broker", "publish events", OK, f"{topic}: the ingest has it")
     else:
         seen = f"whether {topic} may be published to is not known: {right['text']}"
-        yield Finding("broker", "publish events", WARN, seen, f"{_RULES}; start the ingest and try again")
+        yield Finding("broker", "publish events", UNKNOWN, seen, f"{_RULES}; start the ingest and try again")
 
 
 def _acknowledgements(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -186,7 +214,7 @@ def _acknowledgements(facts: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(group, name, OK, f"{topic} can be read: a message has come")
     else:
         seen = f"{topic}: the subscription is accepted, which some brokers do for all; no message has come to show it"
-        yield Finding(group, name, WARN, seen, f"{_RULES}; start the ingest and try again")
+        yield Finding(group, name, UNKNOWN, seen, f"{_RULES}; start the ingest and try again")
     if answered:
         seen = f"answers within {facts['answered_ms']:.0f} ms, after its database has committed"
         yield Finding("broker", "ingest", OK, seen)
@@ -197,7 +225,7 @@ def _acknowledgements(facts: Mapping[str, Any]) -> Iterator[Finding]:
         seen = "no answer: it is away (and has left a session), its database fails, or its answer may not be read"
         yield Finding("broker", "ingest", WARN, seen, f"look at the ingest's log; {_RULES}")
     else:
-        yield Finding("broker", "ingest", WARN, "not known: it could not be asked", "mend the above first")
+        yield Finding("broker", "ingest", UNKNOWN, "not known: it could not be asked", "mend the above first")
 
 
 def _too_much(facts: Mapping[str, Any]) -> Iterator[Finding]:
@@ -215,7 +243,7 @@ def _too_much(facts: Mapping[str, Any]) -> Iterator[Finding]:
         right = facts[key]
         if right is None or right["allowed"] is None:
             seen = "not known: the broker does not say"
-            yield Finding("broker", name, OK, seen)
+            yield Finding("broker", name, UNKNOWN, seen, f"look into its access rules: {_RULES}")
         elif right["allowed"]:
             yield Finding("broker", name, WARN, f"this device may: {harm}", f"confine it: {_RULES}")
         else:

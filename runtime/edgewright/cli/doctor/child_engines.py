@@ -11,6 +11,7 @@ import re
 import zlib
 from functools import partial
 from importlib import metadata
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,19 @@ def _problem(attempt: Callable[[], object]) -> str:
 
 
 def _first_found(names: Sequence[str]) -> str | None:
-    return next((name for name in names if not _problem(partial(_find, name))), None)
+    return next((name for name in names if _lies_there(name)), None)
+
+
+def _lies_there(module: str) -> bool:
+    """Whether there is such a module, looked up without importing the packages around it: one of them loads torch."""
+    head, *rest = module.split(".")
+    found = find_spec(head)
+    for name in rest:
+        if found is None or found.submodule_search_locations is None:
+            return False
+        head = f"{head}.{name}"
+        found = PathFinder.find_spec(head, list(found.submodule_search_locations))
+    return found is not None
 
 
 def _find(name: str) -> None:

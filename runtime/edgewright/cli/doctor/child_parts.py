@@ -24,7 +24,7 @@ def camera(request: dict[str, Any]) -> dict[str, Any]:
     from edgewright.device.camera_probe import probe_camera
 
     doing("opening it")
-    return asdict(probe_camera(request["uri"], request["patience_s"]))
+    return asdict(probe_camera(request["uri"], request["patience_s"], profile=request["profile"]))
 
 
 def cameras(request: dict[str, Any]) -> dict[str, Any]:
@@ -67,12 +67,15 @@ def _with_files(address: BrokerAddress, files: dict[str, str]) -> BrokerAddress:
 
 
 def bundle(request: dict[str, Any]) -> dict[str, Any]:
-    """Verifies the bundle at ``path``: digests, then golden vectors through the engines that are here."""
+    """Verifies the bundle at ``path`` on as many threads as ``run`` takes: digests, then golden vectors through the engines."""
+    from edgewright.device.board import engine_threads, named_profile
+    from edgewright.device.config import ModelSettings
     from edgewright.runtime.verify import verify_bundle
 
     doing("checking its digests and its golden vectors")
+    settings = ModelSettings(threads=request["threads"], profile=request["profile"])
     try:
-        report = verify_bundle(Path(request["path"]), request["threads"])
+        report = verify_bundle(Path(request["path"]), engine_threads(settings, named_profile(settings)))
     except EdgewrightError as error:
         return {"problem": str(error), "missing": int(error.exit_code) == 5}
     return {

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewright.cli.doctor.findings import BAD, OK, WARN, Finding
+from edgewright.cli.doctor.findings import BAD, OK, UNKNOWN, WARN, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +70,15 @@ def synchronised(system: System) -> Finding:
     if said == "no" or leap:
         return Finding(group, name, WARN, "not synchronised with network time", _SYNC)
     seen = "not known: neither systemd-timesyncd, chrony nor timedatectl answers"
-    return Finding(group, name, WARN, seen, _SYNC)
+    return Finding(group, name, UNKNOWN, seen, _SYNC)
 
 
 def real_time_clock(system: System) -> Finding:
     """Whether the time goes on while the power is off."""
     group, name = "clock", "rtc"
     clocks = system.names("/sys/class/rtc", "rtc*")
+    if not clocks and not system.path("/sys/class").is_dir():
+        return Finding(group, name, UNKNOWN, "/sys tells nothing here", "look: hwclock --show")
     if not clocks:
         seen = "there is no real-time clock: after a power cut the time is wrong until the network has it"
         remedy = "add an RTC module (a Raspberry Pi 5 needs only its battery), or see that network time is reachable"

@@ -14,15 +14,16 @@ from edgewright.cli.doctor.asking import Children
 from edgewright.cli.doctor.broker import begin_broker, broker
 from edgewright.cli.doctor.cameras import begin_cameras, cameras
 from edgewright.cli.doctor.clock import clock
-from edgewright.cli.doctor.compressor import begin_compressor, compressor
 from edgewright.cli.doctor.configured import begin_configured, configured
 from edgewright.cli.doctor.disk import begin_disk, disk
-from edgewright.cli.doctor.engines import begin_engines, litert, onnxruntime
+from edgewright.cli.doctor.engines import begin_compressor, begin_engines, compressor, litert, onnxruntime
 from edgewright.cli.doctor.findings import exit_code, shown_lines, to_json
 from edgewright.cli.doctor.health import heat, memory
 from edgewright.cli.doctor.look import BrokerWish, Look, System, Wishes
+from edgewright.cli.doctor.mistakes import read_config
 from edgewright.cli.doctor.packages import packages, processor, python
 from edgewright.cli.doctor.service import service
+from edgewright.cli.doctor.together import Waiting, look_together
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from edgewright.cli.doctor.findings import Finding
-    from edgewright.device.config import DeviceConfig
 
 __all__ = ["CHECKS", "EPILOG", "add_arguments", "diagnose", "run", "wishes_of"]
 
@@ -44,19 +44,20 @@ examples:
 Without options nothing is sent over a network. --broker and --camera take '-' and read the URL from standard input, a
 line each, the broker's first: a password is then in no list of processes.
 
-exit code 0: nothing is broken (a warning breaks nothing); 5: something is missing that an installed extra needs;
-2: a camera, a broker or a configuration that was named does not work, or the machine cannot work as it is
+exit code 0: nothing is broken (neither a warning nor what could not be examined breaks anything); 5: something is
+missing that an installed extra needs; 2: a camera, a broker or a configuration that was named does not work, or the
+machine cannot work as it is
 """
 
 BEGINNINGS: tuple[Callable[[Look], None], ...] = (
+    begin_compressor,
     begin_configured,
     begin_broker,
     begin_cameras,
     begin_engines,
-    begin_compressor,
     begin_disk,
 )
-"""What starts the probes, all at once."""
+"""What starts the probes, all at once, those that take longest first."""
 
 CHECKS: tuple[Callable[[Look], Iterator[Finding]], ...] = (
     python,
@@ -100,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     if args.remote is not None:
         from edgewright.cli.doctor.remote import diagnose_remote
 
-        found = diagnose_remote(args, read_secrets(args, sys.stdin))
+        given = read_secrets(args, sys.stdin)
+        with Waiting(lambda: (str(args.remote),), sys.stderr):
+            found = diagnose_remote(args, given)
     else:
         found = diagnose(wishes_of(args, read_secrets(args, sys.stdin)))
     if args.json:
@@ -117,11 +120,11 @@ def diagnose(wishes: Wishes | None = None, system: System | None = None) -> tupl
         wishes: What to try beside the machine itself.
         system: Whose files are looked at.
     """
-    with Children() as children:
+    with Children() as children, Waiting(children.waiting, sys.stderr):
         look = Look(children, wishes or Wishes(), system or System())
         for begin in BEGINNINGS:
             begin(look)
-        return tuple(finding for check in CHECKS for finding in check(look))
+        return look_together(CHECKS, look, children)
 
 
 def read_secrets(args: argparse.Namespace, stream: TextIO) -> tuple[str | None, tuple[str, ...]]:
@@ -158,7 +161,7 @@ def wishes_of(args: argparse.Namespace, given: tuple[str | None, tuple[str, ...]
         given: Broker URL and cameras.
     """
     url, uris = given
-    config, problem = _config(args.config)
+    config, mistakes = (None, ()) if args.config is None else read_config(args.config)
     if url is None and config is not None:
         url = config.sync.broker
     wish = None
@@ -166,18 +169,7 @@ def wishes_of(args: argparse.Namespace, given: tuple[str | None, tuple[str, ...]
         named = args.device or (config.sync.device if config is not None else None)
         files = tuple((name, value) for name in ("ca", "cert", "key") if (value := getattr(args, name)) is not None)
         wish = BrokerWish(url, named or _host_name(), files)
-    return Wishes(uris, wish, args.config, config, problem)
-
-
-def _config(path: Path | None) -> tuple[DeviceConfig | None, str]:
-    if path is None:
-        return None, ""
-    from edgewright.device.config import load_config
-
-    try:
-        return load_config(path), ""
-    except EdgewrightError as error:
-        return None, str(error)
+    return Wishes(uris, wish, args.config, config, mistakes)
 
 
 def _host_name() -> str:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewright.cli.doctor.cameras import begin_source, source_finding
-from edgewright.cli.doctor.findings import BAD, MISSING, OK, WARN, Finding
+from edgewright.cli.doctor.cameras import begin_source, shown, source_finding
+from edgewright.cli.doctor.findings import BAD, MISSING, OK, UNKNOWN, WARN, Finding
 from edgewright.deploy.layout import SERVICE, USER
-from edgewright.runtime.sources.uri import redact
+from edgewright.runtime.probing.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +32,8 @@ def begin_configured(look: Look) -> None:
     if config.source.uri is not None:
         begin_source(look, _SOURCE, config.source.uri)
     if config.model.bundle is not None:
-        request = {"path": str(config.model.bundle), "threads": config.model.threads}
+        model = config.model
+        request = {"path": str(model.bundle), "threads": model.threads, "profile": model.profile}
         look.children.start(_BUNDLE, "bundle", request, patience_s=_VERIFY_S)
 
 
@@ -43,10 +42,10 @@ def configured(look: Look) -> Iterator[Finding]:
     wishes = look.wishes
     if wishes.config_path is None:
         return
-    if wishes.problem:
-        yield Finding("config", "file", BAD, wishes.problem, "correct it; docs/how-to/run-a-camera.md has every key")
-        return
-    yield Finding("config", "file", OK, f"{wishes.config_path} can be read and every key is known")
+    for mistake in wishes.mistakes:
+        yield Finding("config", "file", BAD, mistake, "correct it; docs/how-to/run-a-camera.md has every key")
+    if not wishes.mistakes:
+        yield Finding("config", "file", OK, f"{wishes.config_path} can be read and every key is known")
     yield from _named(look)
     yield from _outputs(look)
 
@@ -55,18 +54,21 @@ def _named(look: Look) -> Iterator[Finding]:
     config = look.wishes.config
     if config is None:
         return
+    none = "none that can be used is named" if look.wishes.mistakes else "none is named"
     if config.model.bundle is None:
-        yield Finding("config", "bundle", WARN, "none is named", "[model] bundle = ..., or give it to run")
+        yield Finding("config", "bundle", WARN, none, "[model] bundle = ..., or give it to run")
     else:
         yield from read_bundle(str(config.model.bundle), look.ask(_BUNDLE))
     if config.source.uri is None:
-        yield Finding("config", "source", WARN, "none is named", "[source] uri = ..., or give --source to run")
+        yield Finding("config", "source", WARN, none, "[source] uri = ..., or give --source to run")
     else:
         found = source_finding(look.ask(_SOURCE), "config", "source", BAD)
         if found.state == BAD and _held_by_service(look, config.source.uri):
             seen = f"{found.text}; the service runs and may hold it"
             found = replace(found, state=WARN, text=seen, remedy="systemctl stop edgewright, and try again")
-        yield Finding("config", "source", found.state, f"{redact(config.source.uri)}: {found.text}", found.remedy)
+        called = shown(config.source.uri)
+        seen = found.text if found.text.startswith(called) else f"{called}: {found.text}"
+        yield Finding("config", "source", found.state, seen, found.remedy)
     if config.sync.broker is None and config.sync.wanted:
         seen = "no broker is named: events are kept in the outbox and go nowhere"
         yield Finding("config", "broker", WARN, seen, "[sync] broker = ...")
@@ -128,14 +130,24 @@ def _outputs(look: Look) -> Iterator[Finding]:
             spot = spot.parent
         allowed = _may_write(spot, user)
         if allowed is None:
-            yield Finding("config", name, WARN, f"whether {who} may write {path} is not known", "try it as that user")
+            seen = f"whether {who} may write {path} is not known"
+            yield Finding("config", name, UNKNOWN, seen, f"try it: runuser -u {user} -- test -w {spot}")
         elif allowed:
             yield Finding("config", name, OK, f"{who} may write {path}")
         else:
             remedy = f"give it to them: chown {user or 'USER'} {spot}; or name another place"
             yield Finding("config", name, BAD, f"{who} may not write {spot}", remedy)
-    if look.wishes.config_path is not None and user and _may(look.wishes.config_path, user, "-r") is False:
-        seen = f"user {user} may not read {look.wishes.config_path}"
+    if look.wishes.config_path is not None and user:
+        yield from _permissions(look.wishes.config_path, user)
+
+
+def _permissions(path: Path, user: str) -> Iterator[Finding]:
+    readable = _may(path, user, "-r")
+    if readable is None:
+        seen = f"whether user {user} may read {path} is not known"
+        yield Finding("config", "permissions", UNKNOWN, seen, f"try it: runuser -u {user} -- test -r {path}")
+    elif not readable:
+        seen = f"user {user} may not read {path}"
         yield Finding("config", "permissions", BAD, seen, f"chown root:{user} and chmod 640 that file")
 
 
@@ -158,17 +170,5 @@ def _may(path: Path, user: str, what: str) -> bool | None:
     """Whether a user may read or write a path, None when it cannot be found out."""
     if not user:
         return os.access(path, os.W_OK if what == "-w" else os.R_OK)
-    tool = shutil.which("runuser")
-    if tool is None:
-        return None
-    try:
-        done = subprocess.run(
-            [tool, "-u", user, "--", "test", what, str(path)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_TEST_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return {0: True, 1: False}.get(done.returncode)
+    code, _ = ask(["runuser", "-u", user, "--", "test", what, str(path)], _TEST_S)
+    return {0: True, 1: False}.get(-1 if code is None else code)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewright.cli.doctor.findings import BAD, OK, WARN, Finding
+from edgewright.cli.doctor.findings import BAD, OK, UNKNOWN, WARN, Finding
 from edgewright.cli.doctor.look import state_folder
 from edgewright.deploy.layout import Layout
 
@@ -88,7 +88,7 @@ def _space(wanted: Path, folder: Path) -> Iterator[Finding]:
     try:
         room = os.statvfs(folder)
     except OSError as error:
-        yield Finding("disk", "space", WARN, f"{folder}: {error.strerror}", "make that folder readable")
+        yield Finding("disk", "space", UNKNOWN, f"{folder}: {error.strerror}", "make that folder readable")
         return
     free = room.f_bavail * room.f_frsize
     seen = f"{free / _MIB:.0f} MiB are free for {wanted}"
@@ -113,7 +113,8 @@ def file_system(mount: Mount | None, root: Mount | None, wanted: str) -> Iterato
         wanted: The place.
     """
     if mount is None:
-        yield Finding("disk", "file system", WARN, f"which one {wanted} is on is not known", "look: findmnt")
+        seen = f"which one {wanted} is on is not known: /proc/self/mountinfo does not tell"
+        yield Finding("disk", "file system", UNKNOWN, seen, "look: findmnt")
         return
     seen = f"{wanted} is on {mount.kind} ({mount.point})"
     if not mount.writable:
@@ -140,7 +141,7 @@ def file_system(mount: Mount | None, root: Mount | None, wanted: str) -> Iterato
 
 def _fsync(look: Look, folder: Path) -> Finding:
     if not look.children.started("fsync"):
-        return Finding("disk", "fsync", WARN, f"not measured: this user may not write to {folder}", "try it as root")
+        return Finding("disk", "fsync", UNKNOWN, f"not measured: this user may not write to {folder}", "try it as root")
     found = look.ask("fsync")
     problem = found.get("died") or found.get("problem")
     if problem:
@@ -178,7 +179,8 @@ def wear(system: System, device: str) -> Finding:
     group, name = "disk", "wear"
     link = system.path(f"/sys/dev/block/{device}")
     if not link.exists():
-        return Finding(group, name, OK, f"not known: no block device is behind it ({device})")
+        seen = f"not known: no block device is behind it ({device})"
+        return Finding(group, name, UNKNOWN, seen, "look on the machine that has the disk")
     block = link.resolve()
     if (block / "partition").exists():
         block = block.parent
@@ -186,10 +188,11 @@ def wear(system: System, device: str) -> Finding:
     if called.startswith("mmcblk"):
         return _card(system, block, called)
     if called.startswith("nvme"):
-        return Finding(group, name, OK, f"{called}: not readable without a tool", "nvme smart-log /dev/" + called)
+        return Finding(group, name, UNKNOWN, f"{called}: not readable without a tool", "nvme smart-log /dev/" + called)
     if called.startswith("sd"):
-        return Finding(group, name, OK, f"{called}: not readable without a tool", "smartctl -a /dev/" + called)
-    return Finding(group, name, OK, f"{called} tells nothing of its wear")
+        return Finding(group, name, UNKNOWN, f"{called}: not readable without a tool", "smartctl -a /dev/" + called)
+    seen = f"{called} tells nothing of its wear"
+    return Finding(group, name, UNKNOWN, seen, "look on the machine that has the disk; this may be a virtual one")
 
 
 def _card(system: System, block: Path, called: str) -> Finding:
@@ -205,7 +208,7 @@ def _card(system: System, block: Path, called: str) -> Finding:
         seen = (
             f"{called} ({told('name') or 'no name'}, made {told('date') or 'when is not told'}): {kind} tells no wear"
         )
-        return Finding(group, name, OK, seen, "keep a spare card; write little: logs in memory, swap off")
+        return Finding(group, name, UNKNOWN, seen, "keep a spare card; write little: logs in memory, swap off")
     worst = max(tenths)
     seen = f"{called}: {10 * (worst - 1)} to {10 * worst} % of its rated life are used"
     remedy = "copy it to a new card or module before it turns read-only"

@@ -1,10 +1,11 @@
-"""What the engines that run models can really do here."""
+"""What the engines that run models, and the optimizer that a workstation may have, can really do here."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from edgewright.cli.doctor.extras import TELLING, found_as
+from edgewright.cli.doctor.extras import TELLING, found_as, installed_version
 from edgewright.cli.doctor.findings import MISSING, OK, WARN, Finding
 from edgewright.cli.doctor.packages import SEVEN_BITS
 
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
 
     from edgewright.cli.doctor.look import Look
 
-__all__ = ["begin_engines", "litert", "onnxruntime"]
+__all__ = ["begin_compressor", "begin_engines", "compressor", "litert", "onnxruntime"]
 
 _TFLITE = "pip install 'edgewright[tflite]'"
+_OTHER_ABILITIES = (
+    ("onnx", "quantization of ONNX files", "nothing to do: edgewright writes INT8 ONNX itself"),
+    ("pruning", "pruning", "do not count on it for that"),
+    ("distillation", "distillation", "do not count on it for that"),
+)
 
 
 def begin_engines(look: Look) -> None:
@@ -86,3 +92,53 @@ def _smooth_quant(found: Mapping[str, str] | None) -> Iterator[Finding]:
         yield Finding("engine", "SmoothQuant", WARN, seen, "leave that option out; edgewright migrates scales itself")
     else:
         yield Finding("engine", "SmoothQuant", OK, f"onnxruntime's option finds {found['module']}")
+
+
+def begin_compressor(look: Look) -> None:
+    """Starts what the check waits for."""
+    if installed_version("neural-compressor") is None:
+        return
+    look.children.start("neural-compressor", "neural-compressor")
+    if find_spec("torch") is not None:
+        look.children.start("torch-flow", "torch-flow")
+
+
+def compressor(look: Look) -> Iterator[Finding]:
+    """Its tuner, its torch flow, and what its releases kept or dropped."""
+    group = "neural-compressor"
+    if installed_version(group) is None:
+        return
+    found = look.ask(group)
+    if "died" in found:
+        yield Finding(group, "import", MISSING, f"cannot be probed: {found['died']}", "install it again, or remove it")
+        return
+    yield Finding(group, "version", OK, found["version"])
+    if found["tuner"]:
+        seen = f"its framework-neutral tuner cannot be imported: {found['tuner']}"
+        yield Finding(group, "tuner", MISSING, seen, "pip install 'edgewright[neural-compressor]'")
+    else:
+        yield Finding(group, "tuner", OK, "framework-neutral tuner: --engine neural-compressor works")
+    yield _torch_flow(look)
+    for key, what, remedy in _OTHER_ABILITIES:
+        if found[key]:
+            yield Finding(group, key, OK, f"this version has {what} ({found[key]})")
+        else:
+            yield Finding(group, key, WARN, f"this version has no {what}", remedy)
+
+
+def _torch_flow(look: Look) -> Finding:
+    group, name = "neural-compressor", "torch flow"
+    if find_spec("torch") is None:
+        return Finding(
+            group,
+            name,
+            WARN,
+            "needs torch, which is not installed",
+            "pip install 'edgewright[neural-compressor,torch]'",
+        )
+    found = look.ask("torch-flow")
+    problem = found.get("died") or found["problem"]
+    if problem:
+        remedy = "pip install 'edgewright[neural-compressor,torch]'; models from files and the tuner do without it"
+        return Finding(group, name, WARN, f"cannot be imported: {problem}", remedy)
+    return Finding(group, name, OK, "export, prepare, calibrate, autotune and convert can be imported")

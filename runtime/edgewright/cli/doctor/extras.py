@@ -59,6 +59,7 @@ class Extra:
         versions: Of its packages that are there, by the name under which they are.
         missing: Its packages that are not.
         outside: Packages that are there in a version outside of what is asked for, to that range.
+        unjudged: Packages whose version cannot be compared with what is asked for, to that range.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Extra:
     versions: Mapping[str, str]
     missing: tuple[str, ...]
     outside: Mapping[str, str] = field(default_factory=dict)
+    unjudged: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_extras(requirements: list[str] | None = None) -> tuple[Extra, ...]:
@@ -88,7 +90,8 @@ def read_extras(requirements: list[str] | None = None) -> tuple[Extra, ...]:
 
 
 def _extra(name: str, ranges: Mapping[str, str]) -> Extra:
-    versions, missing, outside = {}, [], {}
+    versions, missing = {}, []
+    judged: dict[bool | None, dict[str, str]] = {True: {}, False: {}, None: {}}
     for package in sorted(ranges):
         there = found_as(package)
         if there is None:
@@ -96,10 +99,10 @@ def _extra(name: str, ranges: Mapping[str, str]) -> Extra:
             continue
         called, version = there
         versions[called] = version
-        if called not in _OTHER_COUNT and fits(version, ranges[package]) is False:
-            outside[called] = ranges[package]
+        if called not in _OTHER_COUNT:
+            judged[fits(version, ranges[package])][called] = ranges[package]
     wanted = not name or found_as(TELLING[name]) is not None
-    return Extra(name, wanted, versions, tuple(missing), outside)
+    return Extra(name, wanted, versions, tuple(missing), judged[False], judged[None])
 
 
 def found_as(package: str) -> tuple[str, str] | None:

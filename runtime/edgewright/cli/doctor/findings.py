@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,28 @@ from edgewright.bundle.text import plain
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BAD", "MISSING", "OK", "WARN", "Finding", "exit_code", "read_findings", "shown_lines", "to_json"]
+__all__ = [
+    "BAD",
+    "MISSING",
+    "OK",
+    "UNKNOWN",
+    "WARN",
+    "Finding",
+    "counted",
+    "exit_code",
+    "read_findings",
+    "shown_lines",
+    "to_json",
+]
 
-OK, WARN, MISSING, BAD = "ok", "warn", "missing", "bad"
-_STATES = frozenset({OK, WARN, MISSING, BAD})
+OK, UNKNOWN, WARN, MISSING, BAD = "ok", "unknown", "warn", "missing", "bad"
+_STATES = (OK, UNKNOWN, WARN, MISSING, BAD)
+_AGAIN = (WARN, MISSING, BAD)
+"""What a summary names again; what counts most stands last, where the eye is."""
+_BROKEN = frozenset({MISSING, BAD})
 _MOST = 1000
 _LONGEST = 2000
+_LONGEST_WORD = 20
 
 
 @dataclass(frozen=True)
@@ -26,11 +43,11 @@ class Finding:
     Attributes:
         group: What it is about, such as ``engine``.
         name: Short.
-        state: ``ok``; ``warn``: less than it could be; ``missing``: a package or tool that something installed needs is
+        state: ``ok``; ``unknown``: it could not be examined; ``warn``: less than it could be; ``missing``: a package or tool that something installed needs is
             not there, or not as it must be; ``bad``: what the command line or the configuration names does not work, or
             the machine cannot do its work as it is.
         text: What was seen.
-        remedy: What to do, empty where there is nothing.
+        remedy: What to do; empty only where all is well.
     """
 
     group: str
@@ -39,11 +56,16 @@ class Finding:
     text: str
     remedy: str = ""
 
+    @property
+    def broken(self) -> bool:
+        """Whether the command fails over it."""
+        return self.state in _BROKEN
+
 
 def exit_code(findings: Sequence[Finding]) -> ExitCode:
     """5 when something is missing, else 2 when something is bad, else 0.
 
-    What is missing goes first: what is bad may come of it.
+    What is missing goes first: what is bad may come of it. What could not be examined fails nothing.
     """
     states = {finding.state for finding in findings}
     if MISSING in states:
@@ -67,7 +89,7 @@ def read_findings(data: object) -> tuple[Finding, ...]:
     """
     entries = data.get("findings") if isinstance(data, dict) else None
     if not isinstance(entries, list) or len(entries) > _MOST:
-        msg = "no list of findings"
+        msg = "no list of findings, or one too long"
         raise ValueError(msg)
     return tuple(_finding(entry) for entry in entries)
 
@@ -76,14 +98,22 @@ def _finding(entry: object) -> Finding:
     names = ("group", "name", "state", "text", "remedy")
     values = [entry.get(name) for name in names] if isinstance(entry, dict) else []
     texts = [value[:_LONGEST] for value in values if isinstance(value, str)]
-    if len(texts) != len(names) or texts[2] not in _STATES:
-        msg = "a finding is malformed"
+    if len(texts) != len(names):
+        msg = f"a finding lacks a text under one of the names {', '.join(names)}"
+        raise ValueError(msg)
+    if texts[2] not in _STATES:
+        msg = f"a finding has the state {texts[2][:_LONGEST_WORD]!r}, known are {', '.join(_STATES)}"
         raise ValueError(msg)
     return Finding(*texts)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as ``1 day`` and ``2 days``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def shown_lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """For people: a heading for each group, a line for each finding, its remedy below it."""
+    """For people: a heading for each group, a line for each finding, its remedy below it; then a summary."""
     width = max((len(finding.name) for finding in findings), default=0)
     group = ""
     for finding in findings:
@@ -93,5 +123,26 @@ def shown_lines(findings: Sequence[Finding]) -> Iterator[str]:
         yield plain(f"  {finding.state:<8}{finding.name:<{width}}  {finding.text}")
         if finding.remedy:
             yield plain(f"  {'':<8}{'':<{width}}  -> {finding.remedy}")
-    broken = sum(finding.state in {MISSING, BAD} for finding in findings)
-    yield f"{broken} of {len(findings)} findings need attention" if broken else "nothing is broken"
+    yield from _summary(findings)
+
+
+def _summary(findings: Sequence[Finding]) -> Iterator[str]:
+    """How many of each state; what is less than well once more, by name with its remedy, the worst last."""
+    counted = {state: sum(finding.state == state for finding in findings) for state in _STATES}
+    yield "summary: " + ", ".join(f"{count} {state}" for state, count in counted.items() if count or state == OK)
+    for (state, name, remedy), times in Counter(_again(findings)).items():
+        yield plain(f"  {state:<8}{name}" + (f" ({times} times)" if times > 1 else ""))
+        if remedy:  # another release's doctor may give none
+            yield plain(f"  {'':<8}-> {remedy}")
+    broken = sum(finding.broken for finding in findings)
+    if broken:
+        yield f"{broken} of {len(findings)} findings need attention"
+    else:
+        yield "nothing that could be examined is broken" if counted[UNKNOWN] else "nothing is broken"
+
+
+def _again(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str]]:
+    for state in _AGAIN:
+        for finding in findings:
+            if finding.state == state:
+                yield state, f"{finding.group}/{finding.name}", finding.remedy

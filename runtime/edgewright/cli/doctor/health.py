@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from edgewright.cli.doctor.findings import OK, WARN, Finding
+from edgewright.cli.doctor.findings import OK, UNKNOWN, WARN, Finding, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,21 +23,27 @@ _MMC = re.compile(r"/dev/mmcblk\d")
 
 def memory(look: Look) -> Iterator[Finding]:
     """What is free, and whether the swap wears out a card."""
-    text = look.system.text("/proc/meminfo") or ""
-    sizes = {name: int(kib) // 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
-    if "MemAvailable" not in sizes:
-        return
-    seen = f"{sizes['MemAvailable']} of {sizes.get('MemTotal', 0)} MiB are available"
-    if sizes["MemAvailable"] < _LITTLE_MIB:
-        remedy = "end what is not needed (a desktop), or take a smaller variant: the kernel kills the largest process"
-        yield Finding("machine", "memory", WARN, seen, remedy)
-    else:
-        yield Finding("machine", "memory", OK, seen)
+    yield _memory(look.system)
     yield _swap(look.system)
 
 
+def _memory(system: System) -> Finding:
+    text = system.text("/proc/meminfo") or ""
+    sizes = {name: int(kib) // 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+    if "MemAvailable" not in sizes:
+        return Finding("machine", "memory", UNKNOWN, "/proc/meminfo tells nothing", "look: free -m")
+    seen = f"{sizes['MemAvailable']} of {sizes.get('MemTotal', 0)} MiB are available"
+    if sizes["MemAvailable"] < _LITTLE_MIB:
+        remedy = "end what is not needed (a desktop), or take a smaller variant: the kernel kills the largest process"
+        return Finding("machine", "memory", WARN, seen, remedy)
+    return Finding("machine", "memory", OK, seen)
+
+
 def _swap(system: System) -> Finding:
-    lines = [line.split() for line in (system.text("/proc/swaps") or "").splitlines()[1:]]
+    told = system.text("/proc/swaps")
+    if told is None:
+        return Finding("machine", "swap", UNKNOWN, "/proc/swaps cannot be read", "look: swapon --show")
+    lines = [line.split() for line in told.splitlines()[1:]]
     swaps = [(fields[0], fields[1], int(fields[3]) // 1024) for fields in lines if len(fields) > 4]
     if not swaps:
         return Finding("machine", "swap", OK, "none")
@@ -73,7 +79,8 @@ def _temperature(system: System) -> Iterator[Finding]:
         if milli is not None and _SANE_C[0] <= milli / 1000 <= _SANE_C[1]:
             zones.append((milli / 1000, system.text(f"{zone}/type") or zone, _limit(system, zone)))
     if not zones:
-        yield Finding("heat", "temperature", OK, "no sensor is known here")
+        seen = "no sensor is found below /sys/class/thermal: a virtual machine has none"
+        yield Finding("heat", "temperature", UNKNOWN, seen, "look on the board itself, or with the maker's tool")
         return
     degrees, name, limit = max(zones, key=lambda zone: zone[0] - zone[2])
     seen = f"{degrees:.0f} C at {name}; it is held back from {limit:.0f} C"
@@ -109,14 +116,15 @@ def _throttling(system: System) -> Finding:
 
     throttle = take_snapshot(system.path("/")).throttle
     if throttle is None:
-        return Finding("heat", "throttling", OK, "nothing here tells whether the board holds itself back")
+        seen = "nothing here tells whether the board holds itself back"
+        return Finding("heat", "throttling", UNKNOWN, seen, "time the same twice: edgewright bench BUNDLE")
     remedy = "under-voltage: the maker's own power supply and a short cable; heat: " + _COOL
     if throttle.now:
         return Finding("heat", "throttling", WARN, f"{throttle.source} says now: {', '.join(throttle.now)}", remedy)
     if throttle.since_start:
         seen = f"{throttle.source} says since the start: {', '.join(throttle.since_start)}"
         return Finding("heat", "throttling", WARN, seen, remedy)
-    counted = sum(throttle.events.values())
+    times = sum(throttle.events.values())
     seen = f"{throttle.source}: nothing is held back now"
-    seen += f"; {counted} times since the start" if counted else ""
+    seen += f"; {counted(times, 'time')} since the start" if times else ""
     return Finding("heat", "throttling", OK, seen)

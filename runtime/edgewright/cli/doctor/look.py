@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from edgewright.runtime.probing.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,15 +50,15 @@ class Wishes:
         cameras: Sources to open.
         broker: Broker to talk to.
         config_path: Configuration to go by.
-        config: What is in it, None when there is none or it cannot be used.
-        problem: Why it cannot be used.
+        config: What is in it, None when there is none or it cannot be read. Keys that cannot be used are left out.
+        mistakes: Why it cannot be read, or what is wrong with the keys that are left out.
     """
 
     cameras: tuple[str, ...] = field(default=(), repr=False)
     broker: BrokerWish | None = None
     config_path: Path | None = None
     config: DeviceConfig | None = None
-    problem: str = ""
+    mistakes: tuple[str, ...] = ()
 
 
 class System:
@@ -101,22 +101,10 @@ class System:
 
     def tool(self, *words: str) -> str | None:
         """What a program prints, None when it is not here, fails, or takes longer than some seconds."""
-        if self._root != Path("/") or shutil.which(words[0]) is None:
+        if self._root != Path("/"):
             return None
-        try:
-            done = subprocess.run(
-                words,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TOOL_S,
-                check=False,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        code, said = ask(words, _TOOL_S)
+        return said.strip() if code == 0 else None
 
 
 @dataclass(frozen=True)

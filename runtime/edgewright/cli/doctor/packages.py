@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edgewright.cli.doctor.extras import SUBSTITUTES, installed_version, read_extras
-from edgewright.cli.doctor.findings import MISSING, OK, WARN, Finding
+from edgewright.cli.doctor.findings import MISSING, OK, UNKNOWN, WARN, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,9 @@ def processor(_look: Look) -> Iterator[Finding]:
     elif "avx2" in flags:
         seen = "AVX2 without VNNI: 8-bit products are added in pairs of 16 bits, which overflow"
         yield Finding("machine", "int8", WARN, seen, SEVEN_BITS)
+    elif not flags:
+        seen = "this system does not tell the processor's instruction sets"
+        yield Finding("machine", "int8", UNKNOWN, seen, "measure it: edgewright bench BUNDLE")
     else:
         seen = "no 8-bit dot products are known here: INT8 may not be faster than float"
         yield Finding("machine", "int8", WARN, seen, "measure it: edgewright bench BUNDLE")
@@ -49,7 +52,12 @@ def processor(_look: Look) -> Iterator[Finding]:
 
 def packages(_look: Look) -> Iterator[Finding]:
     """Every extra that is installed: what it lacks, and what is there in a version that was not asked for."""
-    yield Finding("packages", "edgewright", OK, installed_version("edgewright") or "not installed")
+    own = installed_version("edgewright")
+    if own is None:
+        seen = "run from files that were never installed: what it needs is not known"
+        yield Finding("packages", "edgewright", UNKNOWN, seen, "pip install edgewright, or pip install -e .")
+    else:
+        yield Finding("packages", "edgewright", OK, own)
     absent = []
     for extra in read_extras():
         if extra.wanted:
@@ -74,3 +82,6 @@ def _extra(extra: Extra) -> Iterator[Finding]:
         state = WARN if package in _MAKERS else MISSING
         seen = f"version {extra.versions[package]} is outside of {asked}, which {target} asks for"
         yield Finding("packages", package, state, seen, f"pip install '{package}{asked}'")
+    for package, asked in extra.unjudged.items():
+        seen = f"version {extra.versions[package]} beside {asked}, which {target} asks for: not understood"
+        yield Finding("packages", package, UNKNOWN, seen, f"compare them; pip install '{package}{asked}' is safe")

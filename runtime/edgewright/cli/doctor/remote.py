@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from edgewright.cli.doctor.findings import BAD, MISSING, OK, WARN, Finding, read_findings
+from edgewright.cli.doctor.findings import BAD, MISSING, OK, UNKNOWN, WARN, Finding, read_findings
 from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.layout import Layout
 
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from edgewright.deploy.host import Host
+    from edgewright.deploy.host import Done, Host
 
-__all__ = ["board_findings", "diagnose_remote", "words_for_board"]
+__all__ = ["INSTALLED", "board_findings", "diagnose_remote", "words_for_board"]
+
+INSTALLED = str(Layout.current / "bin" / "edgewright")
+"""Where a deployment puts the program."""
 
 _LONGEST_S = 420.0
+_START_S = 60.0  # Python on a small board whose card is slow
 _SHORT_S = 20.0
 _MOST_TEXT = 4 << 20
+_LONGEST_VERSION = 40
 _FAR_OFF_S = 5.0
 _INSTALL = "edgewright deploy USER@HOST BUNDLE"
 
@@ -67,6 +73,9 @@ def words_for_board(args: argparse.Namespace, given: tuple[str | None, tuple[str
 def board_findings(host: Host, words: list[str], secrets: bytes) -> Iterator[Finding]:
     """Reaches the board, compares clocks and versions, and gives what its own doctor finds.
 
+    Only the program that ``edgewright deploy`` has installed is run as the superuser: one that happens to be in a search
+    path may be anybody's.
+
     Raises:
         HostUnreachable: The board cannot be talked to.
     """
@@ -79,27 +88,71 @@ def board_findings(host: Host, words: list[str], secrets: bytes) -> Iterator[Fin
     if program is None:
         yield Finding("board", "edgewright", MISSING, "no edgewright is installed there", _INSTALL)
         return
-    root = _is_root(host)
+    there = _version(host, program, root=True) if program == INSTALLED else None
+    root = there is not None
     if not root:
-        seen = "no superuser there (sudo -n): what only root may read is left out"
-        yield Finding("board", "rights", WARN, seen, "let that user run sudo without a password, or log in as root")
-    done = host.run([program, *words], stdin=secrets, timeout_s=_LONGEST_S, root=root)
+        there = _version(host, program, root=False)
+        if there is not None or program != INSTALLED:  # else it does not even start, and its doctor will say why
+            yield _no_rights(program)
+    yield from _findings(host, [program, *words], secrets, root=root, there=there or "")
+
+
+def _findings(host: Host, argv: list[str], secrets: bytes, *, root: bool, there: str) -> Iterator[Finding]:
+    """What the board's doctor finds, after a word on its version; or why that cannot be had."""
+    here = version("edgewright")
+    try:
+        done = host.run(argv, stdin=secrets, timeout_s=_LONGEST_S, root=root)
+    except HostUnreachable:
+        raise
+    except DeployError as error:  # it hangs, or prints without end
+        remedy = f"run it there by hand: {argv[0]} doctor"
+        yield Finding("board", "edgewright", BAD, f"its doctor gave no findings: {error}", remedy)
+        return
     try:
         found = read_findings(json.loads(done.out[:_MOST_TEXT]))
-    except (ValueError, RecursionError):
-        said = (done.err.strip() or done.out.strip()).splitlines()
-        seen = f"its doctor gave no findings (status {done.code}): {said[-1][:200] if said else 'it said nothing'}"
-        yield Finding("board", "edgewright", BAD, seen, f"install it again: {_INSTALL}")
+    except (ValueError, RecursionError) as error:
+        yield _unreadable(done, error, there, here)
         return
-    yield from _versions(found)
+    if not there:
+        there = next((one.text for one in found if (one.group, one.name) == ("packages", "edgewright")), "")
+    if there == here:
+        yield Finding("board", "edgewright", OK, f"{there}, as here")
+    else:
+        seen = f"{there or 'an unknown version'} there, {here} here"
+        yield Finding("board", "edgewright", WARN, seen, f"upgrade the older one: {_INSTALL}")
     yield from found
+
+
+def _unreadable(done: Done, error: Exception, there: str, here: str) -> Finding:
+    """No findings came, or in the form of another release."""
+    if there and there != here:
+        seen = f"edgewright {there} is there, {here} is here, and its doctor's findings cannot be read"
+        remedy = f"upgrade the older one: {_INSTALL}; or run the doctor there by hand"
+    else:
+        seen, remedy = "its doctor's findings cannot be read", f"install it again: {_INSTALL}"
+    said = (done.err.strip() or done.out.strip()).splitlines()
+    why = "it printed no JSON" if isinstance(error, (json.JSONDecodeError, RecursionError)) else str(error)
+    last = f"; it said: {said[-1][:200]}" if said and why.startswith("it printed") else ""
+    return Finding("board", "edgewright", BAD, f"{seen} (status {done.code}): {why}{last}", remedy)
+
+
+def _no_rights(program: str) -> Finding:
+    if program == INSTALLED:
+        seen = "no superuser there (sudo -n): what only root may read is left out"
+        remedy = f"let that user run {INSTALLED} by sudo without a password, or log in as root"
+    else:
+        seen = f"{program} was not installed by deploy, so it is not run as the superuser: what only root may read is left out"
+        remedy = _INSTALL
+    return Finding("board", "rights", WARN, seen, remedy)
 
 
 def _clock(said: str, began: float, ended: float) -> Finding:
     try:
         there = float(said.strip().removesuffix("N").removesuffix("%").rstrip("."))
     except ValueError:
-        return Finding("board", "clock", WARN, "it did not tell its time", "look: date")
+        there = math.nan
+    if not math.isfinite(there):
+        return Finding("board", "clock", UNKNOWN, "it did not tell its time", "look there: date")
     off = there - ended if there > ended else min(0.0, there - began)  # in between there is nothing to see
     if abs(off) > _FAR_OFF_S:
         seen = f"its clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this one"
@@ -108,29 +161,21 @@ def _clock(said: str, began: float, ended: float) -> Finding:
 
 
 def _program(host: Host) -> str | None:
-    installed = str(Layout.current / "bin" / "edgewright")
-    if host.run(["test", "-x", installed], timeout_s=_SHORT_S).ok:
-        return installed
+    """The program that a deployment has put there, else one in the search path of the user there."""
+    if host.run(["test", "-x", INSTALLED], timeout_s=_SHORT_S).ok:
+        return INSTALLED
     found = host.run(["sh", "-c", "command -v edgewright"], timeout_s=_SHORT_S)
     words = found.out.strip().splitlines()
-    return words[0] if found.ok and words else None
+    return words[0] if found.ok and words and words[0].startswith("/") else None
 
 
-def _is_root(host: Host) -> bool:
+def _version(host: Host, program: str, *, root: bool) -> str | None:
+    """The version that a program there gives, None when it may not be run so."""
     try:
-        return host.run(["true"], timeout_s=_SHORT_S, root=True).ok
+        done = host.run([program, "--version"], timeout_s=_START_S, root=root)
     except HostUnreachable:
         raise
     except DeployError:  # sudo waits, or is not there
-        return False
-
-
-def _versions(found: tuple[Finding, ...]) -> Iterator[Finding]:
-    here = version("edgewright")
-    there = next(
-        (one.text for one in found if (one.group, one.name) == ("packages", "edgewright")), "an unknown version"
-    )
-    if there == here:
-        yield Finding("board", "edgewright", OK, f"{there}, as here")
-    else:
-        yield Finding("board", "edgewright", WARN, f"{there} there, {here} here", f"upgrade one of them: {_INSTALL}")
+        return None
+    words = done.out.split()
+    return words[-1][:_LONGEST_VERSION] if done.ok and words else None

@@ -56,9 +56,15 @@ def read_service(told: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("service", "start", WARN, seen, "systemctl enable edgewright")
     restarts = told.get("NRestarts", "0")
     if restarts not in {"", "0"}:
-        yield Finding("service", "restarts", WARN, f"systemd has started it again {restarts} times", _LOG)
+        yield Finding(
+            "service",
+            "restarts",
+            WARN,
+            f"systemd has started it again, {restarts} time{'' if restarts == '1' else 's'} so far",
+            _LOG,
+        )
     else:
-        yield Finding("service", "restarts", OK, "systemd had to start it again never")
+        yield Finding("service", "restarts", OK, "systemd never had to start it again")
     if told.get("WatchdogUSec", "0") in {"", "0", "infinity"}:
         seen = "no watchdog: a run that hangs is not ended"
         yield Finding("service", "watchdog", WARN, seen, "install the unit again: edgewright install")

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgewright.deploy.errors import DeployError
+from edgewright.deploy.interpreter import interpreter
 from edgewright.deploy.layout import USER
 from edgewright.deploy.plan import Seen
 from edgewright.deploy.words import brief
@@ -117,9 +118,9 @@ class ActivateStep:
 
     def _check_settings(self) -> None:
         board, layout = self._board, self._board.layout
-        python = str(layout.on(layout.release(self._release)) / "bin" / "python")
+        python = interpreter(board, layout.on(layout.release(self._release)))
         as_user = ["runuser", "-u", USER, "--"] if board.system else []
-        done = board.run([*as_user, python, "-I", "-c", _READS, str(layout.on(layout.config))])
+        done = board.run([*as_user, *python, "-c", _READS, str(layout.on(layout.config))])
         if not done.ok:
             msg = (
                 f"{board.name}: the new release does not accept {layout.config}: {brief(done.err)}; mend it there, or "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import ExitCode
 from edgewright.deploy.errors import DeployError
+from edgewright.deploy.interpreter import HOMELESS, interpreter
 from edgewright.deploy.layout import USER
 from edgewright.deploy.plan import Seen
 from edgewright.deploy.steps.release import MODULE
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Proof", "ProofError", "ProofStep", "read_proof"]
 
 _VERIFY_S = 1800.0  # TensorRT compiles a model for minutes when it meets it first
-
-# Engines leave files in the home of whoever runs them; this one lasts as long as the proof.
-_IN_SCRATCH = """
-cd / && home=$(mktemp -d) && trap 'rm -rf "$home"' EXIT
-HOME=$home XDG_CACHE_HOME=$home PYTHONDONTWRITEBYTECODE=1 "$@"
-"""
-_HOMELESS = (
-    "sh",
-    "-c",
-    _IN_SCRATCH,
-    "sh",
-)
 
 
 class ProofError(DeployError):
@@ -208,10 +197,10 @@ class ProofStep:
     def apply(self) -> str:
         """Runs ``verify`` as the service will run: as its user, with its release."""
         layout, board = self._board.layout, self._board
-        python = str(layout.on(layout.release(self._release)) / "bin" / "python")
+        python = interpreter(board, layout.on(layout.release(self._release)))
         bundle = str(layout.on(layout.bundle(self._digest)))
         as_user = ["runuser", "-u", USER, "--"] if board.system else []
-        argv = [*as_user, *_HOMELESS, python, *MODULE, "verify", bundle, "--json", *self._arguments]
+        argv = [*as_user, *HOMELESS, *python, *MODULE, "verify", bundle, "--json", *self._arguments]
         done = board.run(argv, timeout_s=_VERIFY_S)
         if not done.out.strip():
             msg = f"{board.name}: the bundle could not be verified there: {brief(done.err) or f'status {done.code}'}"

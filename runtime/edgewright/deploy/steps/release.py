@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgewright.deploy.errors import DeployError
+from edgewright.bundle.errors import EdgewrightError
+from edgewright.deploy.errors import DeployError, HostUnreachable
+from edgewright.deploy.interpreter import RELINKED, interpreter
 from edgewright.deploy.plan import Seen
+from edgewright.deploy.transfer import digest_of
 from edgewright.deploy.words import brief
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODULE", "Release", "ReleaseStep"]
 
-MODULE = ("-I", "-m", "edgewright.cli.main")
+MODULE = ("-m", "edgewright.cli.main")
 """How a release's interpreter is told to be ``edgewright``; its own script names a place that may be another root's."""
 
 _MARK = "release.json"
@@ -114,6 +116,7 @@ class ReleaseStep:
         self._part = self._there.with_name(f"{release.name}.part")
         self._old = self._there.with_name(f"{release.name}.old")
         self._swapping = False
+        self._sending = False
         self._wheels = board.staged(f"wheels-{release.name}")
 
     def check(self) -> Seen:
@@ -141,11 +144,14 @@ class ReleaseStep:
         return release.name
 
     def undo(self) -> None:
-        """Removes what was made; a former release of the same name gets its place back."""
+        """Removes what was made; a former release of the same name gets its place back.
+
+        Wheels that had arrived when sending was broken off stay: they are checked by their SHA-256 the next time.
+        """
         if self._swapping:
             places = (self._part, self._there, self._old)
             self._board.sh(_SWAP_BACK, *places, doing="putting the former release back", timeout_s=_MAKE_S)
-        argv = ["rm", "-rf", "--", str(self._part), str(self._wheels)]
+        argv = ["rm", "-rf", "--", str(self._part), *([] if self._sending else [str(self._wheels)])]
         self._board.must(argv, "removing the new release", timeout_s=_MAKE_S)
 
     def _would(self) -> str:
@@ -163,7 +169,7 @@ class ReleaseStep:
         own = self._release.environment is None
         if marked and own and not self._board.run(["test", "-f", str(place / _MARK)]).ok:
             return "it is not there"
-        done = self._board.run([str(place / "bin" / "python"), *MODULE, "--version"], timeout_s=_MAKE_S)
+        done = self._board.run([*interpreter(self._board, place), *MODULE, "--version"], timeout_s=_MAKE_S)
         if done.ok and done.out.startswith("edgewright "):
             return None
         return brief(done.err) or brief(done.out) or f"exit status {done.code}"
@@ -172,7 +178,17 @@ class ReleaseStep:
         board, release = self._board, self._release
         self._send()
         seen = ["--system-site-packages"] if release.system_packages else []
-        argv = [*_OPEN, release.python, "-I", "-m", "venv", "--symlinks", "--prompt", "edgewright", *seen]
+        argv = [
+            *_OPEN,
+            board.outside or release.python,
+            "-I",
+            "-m",
+            "venv",
+            "--symlinks",
+            "--prompt",
+            "edgewright",
+            *seen,
+        ]
         board.must([*argv, str(self._part)], "making an environment (python3 -m venv)", timeout_s=_MAKE_S)
         python = str(self._part / "bin" / "python")
         self._install(python)
@@ -194,6 +210,9 @@ class ReleaseStep:
             str(self._part / "lib"),
         ]
         board.run(compiled, timeout_s=_COMPILE_S)
+        if board.outside is not None:
+            words = [board.outside, "-I", "-c", RELINKED, str(self._part), release.python]
+            board.must(words, "giving the environment the root's interpreter")
         mark = json.dumps({"name": release.name, "requirements": release.requirements}) + "\n"
         script = 'umask 022; cat > "$1"; sync 2>/dev/null || true'
         board.must(["sh", "-c", script, "sh", str(self._part / _MARK)], "marking the release", stdin=mark.encode())
@@ -204,9 +223,17 @@ class ReleaseStep:
         self._board.must(["mkdir", "-p", str(self._wheels)], "making room for the wheels")
         there = self._board.sh(_THERE, self._wheels, doing="looking for wheels that arrived before")
         have = {line[66:].strip(): line[:64] for line in there.splitlines() if len(line) > 66}
-        for file in self._all_files():
-            if have.get(file.name) != hashlib.sha256(file.read_bytes()).hexdigest():
+        missing = [each for each in self._all_files() if have.get(each.name) != digest_of(each).sha256]
+        self._sending = True
+        try:
+            for file in missing:
                 self._board.host.send(file, self._wheels / file.name, root=True, on_bytes=self._told(file.name))
+        except HostUnreachable:
+            raise
+        except EdgewrightError:  # such as a full disk, which what arrived would keep full
+            self._sending = False
+            raise
+        self._sending = False
 
     def _all_files(self) -> Sequence[Path]:
         constraints = self._release.constraints

@@ -12,6 +12,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.atomic import write_text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.runtime.results.parts import Figure, Point
+    from edgewright.runtime.results.schema import VariantResult
 
 __all__ = ["MOST_BYTES", "is_result", "read_result", "result_from_json", "result_to_json", "write_result"]
 
@@ -29,6 +31,7 @@ MOST_BYTES = 4 << 20
 _LONGEST_LIST = 5000
 _LONGEST_TEXT = 1000
 _LARGEST = 1e15
+_MOST_VARIANTS = 200
 _STAGES = ("preprocess", "inference", "decode", "total")
 # Differences, degrees and what a sensor of either sign adds up to; all else counts something.
 _SIGNED = frozenset({"value", "low", "high", "celsius", "joules"})
@@ -117,7 +120,18 @@ class _WrongError(Exception):
 
 
 def _wrong(where: str, wanted: str, value: Any) -> _WrongError:
-    return _WrongError(f"{where} must be {wanted}, found {ascii(value)[:60]}")
+    return _WrongError(f"{where} must be {wanted}, found {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: figures by their names, never a text of Python's own."""
+    if dataclasses.is_dataclass(value):
+        told = {item.name.replace("_", " "): getattr(value, item.name) for item in dataclasses.fields(value)}
+        return ", ".join(f"{name} {item:g}" for name, item in told.items() if isinstance(item, (int, float)))
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
+        return ascii(value)[1:-1][:60] or "none"
+    return ascii(value)[:60]
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:
@@ -196,19 +210,30 @@ def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
 
 def _check(result: Result) -> None:
     """What no measurement can have said."""
+    try:
+        datetime.fromisoformat(result.made)
+    except ValueError:
+        raise _wrong("result.made", "a time as ISO 8601 has it", result.made) from None
     names = [row.candidate for row in result.variants]
+    if len(names) > _MOST_VARIANTS:
+        raise _wrong("result.variants", f"at most {_MOST_VARIANTS}", len(names))
     if not names or len(set(names)) != len(names):
         raise _wrong("result.variants", "rows of different candidates", names)
     for row in result.variants:
-        _check_variant(row.candidate, row.stages, row.turns_ms)
+        _check_variant(row)
         for name, figure in row.judged.items():
-            _check_figure(f"variant {row.candidate}: judged {ascii(name)[1:-1][:40]}", figure)
-        if not is_sha256_hex(row.sha256) or row.frames < 1:
-            raise _wrong(f"variant {row.candidate}", "of a known file, with timed frames", (row.sha256, row.frames))
-    if not (is_sha256_hex(result.bundle.digest) and is_sha256_hex(result.bundle.identity)):
-        raise _wrong("result.bundle", "named by SHA-256", (result.bundle.digest, result.bundle.identity))
-    if result.setting.threads < 1 or min(result.setting.frame_size) < 1:
-        raise _wrong("result.setting", "a number of threads and a size", result.setting)
+            _check_figure(f"variant {_name(row)}: judged {ascii(name)[1:-1][:40]}", figure)
+        if not is_sha256_hex(row.sha256):
+            raise _wrong(f"variant {_name(row)}", "of a known file, named by SHA-256", row.sha256)
+        if row.frames < 1:
+            raise _wrong(f"variant {_name(row)}: frames", "one or more", row.frames)
+    for digest in (result.bundle.digest, result.bundle.identity):
+        if not is_sha256_hex(digest):
+            raise _wrong("result.bundle", "named by SHA-256", digest)
+    if result.setting.threads < 1:
+        raise _wrong("result.setting.threads", "one or more", result.setting.threads)
+    if min(result.setting.frame_size) < 1:
+        raise _wrong("result.setting.frame_size", "a width and a height", list(result.setting.frame_size))
     if result.fastest is not None and result.fastest.candidate not in names:
         raise _wrong("result.fastest.candidate", "one of those timed", result.fastest.candidate)
     for ratio in result.ratios:
@@ -229,14 +254,19 @@ def _check_figure(where: str, figure: Figure) -> None:
 def _check_point(point: Point) -> None:
     p50, p95 = point.p50_ms, point.p95_ms
     if (p50 is not None and p50 <= 0) or (p50 is not None and p95 is not None and p95 < p50):
-        raise _wrong("a point of time", "a median above nothing, and not above its 95th percentile", (p50, p95))
+        raise _wrong("a point of time", "of a median above zero and not above its 95th percentile", [p50, p95])
 
 
-def _check_variant(name: str, stages: Mapping[str, Any], turns: tuple[float, ...]) -> None:
-    if set(stages) != set(_STAGES):
-        raise _wrong(f"variant {name}: stages", ", ".join(_STAGES), sorted(stages))
-    for stage, times in stages.items():
+def _check_variant(row: VariantResult) -> None:
+    where = f"variant {_name(row)}"
+    if set(row.stages) != set(_STAGES):
+        raise _wrong(f"{where}: stages", ", ".join(_STAGES), sorted(row.stages))
+    for stage, times in row.stages.items():
         if not 0 <= times.p50 <= times.p95 <= times.p99:
-            raise _wrong(f"variant {name}: {stage}", "percentiles in order", times)
-    if stages["total"].p50 <= 0 or not turns or min(turns) <= 0:
-        raise _wrong(f"variant {name}", "timed, with more than nothing", stages["total"])
+            raise _wrong(f"{where}: the time of {stage}", "given by percentiles in order", times)
+    if row.stages["total"].p50 <= 0 or not row.turns_ms or min(row.turns_ms) <= 0:
+        raise _wrong(where, "timed, each turn above zero", row.stages["total"])
+
+
+def _name(row: VariantResult) -> str:
+    return ascii(row.candidate)[1:-1][:60]

@@ -138,14 +138,10 @@ class BoardConditions:
         """What held the board back while it was timed; None where nothing tells."""
         if self.before.throttle is None or self.after.throttle is None:
             return None
-        seen = [*self.before.throttle.now, *(word for point in self.during for word in point.throttled or ())]
-        seen += self.after.throttle.now
-        grown = (
-            name
-            for name, count in self.after.throttle.events.items()
-            if count > self.before.throttle.events.get(name, count)
+        between = (word for point in self.during for word in point.throttled or ())
+        return tuple(
+            dict.fromkeys([*self.before.throttle.now, *between, *self.after.throttle.since(self.before.throttle)])
         )
-        return tuple(dict.fromkeys([*seen, *grown]))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Watch:
         self.before: Snapshot = take_snapshot(root)
         self._energy = EnergyMeter(root, clock)
         self._begun = self._seen = clock()
-        self._events = dict(self.before.throttle.events) if self.before.throttle is not None else {}
+        self._throttle = self.before.throttle
 
     @property
     def seconds(self) -> float:
@@ -104,6 +104,5 @@ class Watch:
     def _held_back(self, seen: Snapshot) -> tuple[str, ...] | None:
         if seen.throttle is None:
             return None
-        grown = [name for name, count in seen.throttle.events.items() if count > self._events.get(name, count)]
-        self._events = dict(seen.throttle.events)
-        return (*seen.throttle.now, *grown)
+        before, self._throttle = self._throttle, seen.throttle
+        return seen.throttle.since(before)

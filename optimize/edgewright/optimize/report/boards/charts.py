@@ -63,7 +63,7 @@ def front_chart(boards: Sequence[Mapping[str, Any]], metric: str) -> str:
     parts = [
         *_grid_x(x, (begin, end), (_TOP, height - _BOTTOM), "ms, median of a frame"),
         *_grid_y(y, low, high, 100.0),
-        f'<text class="tick" x="4" y="12">{escape(metric_name(metric))}, percent</text>',
+        f'<text class="tick" x="4" y="12">{escape(_short(metric_name(metric), 60))}, percent</text>',
         f'<polyline class="front" points="{" ".join(f"{across},{level}" for across, level in front)}"/>',
     ]
     whiskers = [Box(across - 1, y(row["quality"]["high"]), 2, y(row["quality"]["low"]) - y(row["quality"]["high"]))
@@ -85,7 +85,9 @@ def front_chart(boards: Sequence[Mapping[str, Any]], metric: str) -> str:
             f'<circle class="{kind} b{tint}" cx="{across}" cy="{level}" r="5.5"><title>{escape(told)}</title></circle>',
             f'<text class="name f{tint}" x="{label.box.x + 1:.1f}" y="{label.box.y + _LABEL - 3:.1f}">{escape(name)}</text>',
         ]
-    return svg(height, f"{escape(metric)} in percent against median time of a frame, by board and variant", parts)
+    return svg(
+        height, f"{escape(metric_name(metric))} in percent against median time of a frame, by board and variant", parts
+    )
 
 
 def _name(row: Mapping[str, Any], count: int) -> str:
@@ -156,7 +158,7 @@ def times_chart(boards: Sequence[Mapping[str, Any]]) -> str:
 
 
 def trend_chart(boards: Sequence[Mapping[str, Any]], key: str, unit: str) -> str:
-    """One quantity over the long run, a line a board; red marks where a board held itself back.
+    """One quantity over the long run, a line a board; red behind it where the board held itself back.
 
     Args:
         boards: Of the page's values.
@@ -193,13 +195,12 @@ def trend_chart(boards: Sequence[Mapping[str, Any]], key: str, unit: str) -> str
     ]
     parts.append(f'<text class="tick" x="4" y="11">{escape(unit)}</text>')
     for number, points in lines:
-        path = " ".join(f"{x(point['at_s'])},{y(point[key])}" for point in points)
-        parts.append(f'<polyline class="trend s{number % COLOURS}" points="{path}"/>')
+        places = [(x(point["at_s"]), y(point[key]), point["throttled"]) for point in points]
         parts += [
-            f'<circle class="held" cx="{x(point["at_s"])}" cy="{y(point[key])}" r="2.5"/>'
-            for point in points
-            if point["throttled"]
+            f'<circle class="held" cx="{across}" cy="{level}" r="4.5"/>' for across, level, held in places if held
         ]
+        path = " ".join(f"{across},{level}" for across, level, _ in places)
+        parts.append(f'<polyline class="trend s{number % COLOURS}" points="{path}"/>')
     return svg(height, f"{escape(unit)} over the long run, by board", parts)
 
 

@@ -1,0 +1,82 @@
+"""A plan that is run while nobody else changes the board."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgewright.deploy.errors import HostUnreachable
+from edgewright.deploy.lock import BoardLock, held_now
+from edgewright.deploy.plan import Plan, State, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgewright.deploy.board import Board
+    from edgewright.deploy.plan import Outcome, Seen, Step
+
+__all__ = ["run_alone"]
+
+
+def run_alone(
+    board: Board,
+    what: str,
+    steps: list[Step],
+    on_result: Callable[[StepResult], None],
+    *,
+    after_undo: Callable[[], None] | None = None,
+    dry: bool,
+) -> Outcome:
+    """Runs steps while nobody else may; a dry run only says who has the board.
+
+    Args:
+        board: Where.
+        what: What others are told that it is.
+        steps: In order.
+        on_result: Told of every step as it ends.
+        after_undo: See ``Plan``.
+        dry: Only look.
+
+    Raises:
+        DeployError: Another deployment is at work there.
+        HostUnreachable: The board cannot be talked to.
+    """
+    if dry:
+        outcome = Plan(steps, on_result, after_undo=after_undo).run(dry=True)
+        held = held_now(board.host, board.layout.on(board.layout.top))
+        if held is not None:
+            result = StepResult("lock", State.UNCHANGED, f"a real run would be refused: {held.words(board.name)}")
+            outcome.results.append(result)
+            on_result(result)
+        return outcome
+    with BoardLock(board, what) as lock:
+        locked = [_LockedStep(step, lock) for step in steps]
+        outcome = Plan(locked, on_result, after_undo=after_undo).run()
+        if outcome.left and isinstance(outcome.error, HostUnreachable):
+            lock.leave()
+        return outcome
+
+
+class _LockedStep:
+    """A step that is begun only while the lock is ours."""
+
+    def __init__(self, step: Step, lock: BoardLock) -> None:
+        self._step = step
+        self._lock = lock
+
+    @property
+    def title(self) -> str:
+        """The step's."""
+        return self._step.title
+
+    def check(self) -> Seen:
+        """The step's."""
+        return self._step.check()
+
+    def apply(self) -> str:
+        """The step's, once the lock was touched."""
+        self._lock.touch()
+        return self._step.apply()
+
+    def undo(self) -> None:
+        """The step's."""
+        self._step.undo()
