@@ -150,7 +150,7 @@ def _pythons(facts: Facts, wanted: Wanted) -> str | None:
     if wanted.python is not None and python.short != wanted.python:
         return (
             f"its Python is {python.version}, the wheelhouse is for {wanted.python}; make one for it: edgewright "
-            f"wheelhouse --profile {wanted.profile} --python {python.short} -o wheels-{python.short}"
+            f"wheelhouse wheels-{python.short} --profile {wanted.profile} --python {python.short}"
         )
     if wanted.new_environment and not python.makes_environments:
         return (

@@ -27,6 +27,7 @@ _CHOOSE = """
 import json, sys
 from pathlib import Path
 from edgewright.bundle.reader import open_bundle
+from edgewright.device.board import engine_threads
 from edgewright.device.config import load_config
 from edgewright.device_profiles.profile import load_profile
 from edgewright.runtime.backends.choice import backends_for, engine_options, engine_version
@@ -35,10 +36,11 @@ def there(place):
     return Path(sys.argv[1]) / str(place).lstrip("/")
 model = load_config(there(sys.argv[2])).model
 profile = model.profile if model.profile is None or "/" not in model.profile else str(there(model.profile))
-options = engine_options(None if profile is None else load_profile(profile), model.delegate, model.delegate_options)
+board = None if profile is None else load_profile(profile)
+options = engine_options(board, model.delegate, model.delegate_options)
 with open_bundle(there(model.bundle)) as bundle:
     picks = None if model.picks is None else there(model.picks)
-    choice = choose(bundle, model.variant, model.threads, options=options, picks=picks)
+    choice = choose(bundle, model.variant, engine_threads(model, board), options=options, picks=picks)
     form = next(each.format for each in bundle.manifest.variants if each.name == choice.variant)
 backend = choice.backend or next(iter(backends_for(form, options)), None)
 engine = None if backend is None else engine_version(backend)

@@ -159,6 +159,8 @@ def _process(paths: UnitPaths, board: _Board) -> list[str]:
         "RestartSec=5",
         f"WatchdogSec={board.watchdog_s}",
         f"TimeoutStartSec={_COMPILE_S if board.nvidia else _START_S}",
+        # A camera's gst-launch is ended by the runtime, which would else tell of a camera that is down.
+        "KillMode=mixed",
         "TimeoutStopSec=30",
         "TimeoutAbortSec=10",
         f"Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1 PYTHONFAULTHANDLER=1 {_folders(paths)}",
