@@ -38,10 +38,12 @@ def link(board: SshBoard, port: int | None = None) -> list[str]:
 def test_a_board_is_timed_and_left_as_it_was(board: SshBoard, tmp_path: Path) -> None:
     bundle = write_detector(tmp_path / "tiny.edge")
     words = ["bench", str(bundle), "--runs", "10", "-o", str(tmp_path / "r.json"), "--into", str(bundle)]
+    listed = ["sh", "-c", "ls -d /var/tmp/edgewright-* /tmp/edgewright-* 2>/dev/null; true"]
+    before = board.inside(listed)
     assert main([*words, *link(board)]) == 0
     seen, _ = read_result(tmp_path / "r.json")
     assert seen.variants[0].golden is True
-    assert board.inside(["sh", "-c", "ls -d /var/tmp/edgewright-* /tmp/edgewright-* 2>/dev/null; true"]) == ""
+    assert board.inside(listed) == before
 
 
 def test_a_cut_link_does_not_end_the_timing(board: SshBoard, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ say tegra "$(head -n 1 /etc/nv_tegra_release 2>/dev/null)"
 say memory_kb "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo 2>/dev/null)"
 [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1 && say systemd yes
 command -v sudo >/dev/null 2>&1 && say sudo yes && sudo -n true >/dev/null 2>&1 && say sudo_free yes
-command -v useradd >/dev/null 2>&1 && say useradd yes
+# Over SSH the PATH of an ordinary user may lack the folders of administrators, which sudo has.
+(PATH=$PATH:/usr/sbin:/sbin; command -v useradd >/dev/null 2>&1) && say useradd yes
 for name in python3 python3.13 python3.12 python3.11 python3.10; do
     found=$(PATH=/usr/bin:/usr/local/bin:$PATH; command -v "$name" 2>/dev/null) || continue
     say python "$("$found" -I -c '

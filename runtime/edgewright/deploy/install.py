@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Deployment", "start_by_hand", "uninstall"]
 
 _VENDOR = (
-    "import importlib.metadata as m; print(m.version('onnxruntime-gpu')); import onnxruntime; "
+    "import os; os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1'); import importlib.metadata as m; print(m.version('onnxruntime-gpu')); import onnxruntime; "
     "print(*onnxruntime.get_available_providers())"
 )
 _VENDOR_BACKENDS = {"onnxruntime-cuda", "onnxruntime-tensorrt"}

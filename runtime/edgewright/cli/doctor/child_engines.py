@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgewright.runtime.backends.ort import import_onnxruntime
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -58,8 +60,7 @@ _SMOOTH_QUANT = re.compile(r"import_module\(\s*[\"']([\w.]*smooth_quant)[\"']")
 
 def onnxruntime(_request: dict[str, Any]) -> dict[str, Any]:
     """Which execution providers really load, and whether integer products saturate in the engine."""
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     ort.set_default_logger_severity(_SEVERITY_FATAL)
     loads = {name: _problem(partial(_session, ort, name)) for name in ort.get_available_providers()}
     left = np.full((1, _LENGTH), 255, np.uint8)

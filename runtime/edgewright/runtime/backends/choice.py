@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewright.bundle.manifest import Format
+from edgewright.runtime.backends.ort import import_onnxruntime
 from edgewright.runtime.errors import BackendError
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def _why_no_provider(provider: str) -> str | None:
     if provider == PROVIDERS[BackendName.ONNXRUNTIME_CPU]:
         return None  # every build has it, and asking would load the engine
     try:
-        import onnxruntime as ort
+        ort = import_onnxruntime()
     except ImportError as error:
         return f"onnxruntime is installed but cannot be loaded: {' '.join(str(error).split())}"
     available = ort.get_available_providers()

@@ -16,6 +16,7 @@ from edgewright.bundle.errors import import_problem
 from edgewright.bundle.manifest import TensorSpec
 from edgewright.runtime.backends.base import checked_feed, closed_error, refuse_unknown_options
 from edgewright.runtime.backends.choice import PROVIDERS, BackendName
+from edgewright.runtime.backends.ort import import_onnxruntime
 from edgewright.runtime.errors import BackendError
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class OnnxBackend:
             BackendError: The engine refuses the file, or lacks the provider.
         """
         try:
-            import onnxruntime as ort
+            ort = import_onnxruntime()
         except ImportError as error:
             raise import_problem(error, "onnxruntime", "running an .onnx model", "onnx") from error
         on = "" if provider.name is BackendName.ONNXRUNTIME_CPU else f" on {provider.name.value.partition('-')[2]}"
