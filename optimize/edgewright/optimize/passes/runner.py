@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgewright.optimize.errors import ModelError, PassError
+from edgewright.runtime.backends.ort import import_onnxruntime
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +140,7 @@ def run_onnx(
     Raises:
         ModelError: The engine cannot load or run it; of type ``error_type``, beginning with ``blame``.
     """
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from edgewright.runtime.backends.ort import import_onnxruntime
+
 __all__ = ["main"]
 
 _WARM_UP = 5
@@ -24,7 +26,7 @@ _NUMPY = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": 
 
 def main(arguments: list[str]) -> int:
     """Does it; returns the exit status."""
-    import onnxruntime as ort
+    ort = import_onnxruntime()
 
     model, engine, threads, runs = arguments
     with tempfile.TemporaryDirectory(prefix="edgewright-profile-") as folder:
