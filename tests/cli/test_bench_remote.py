@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import argparse
 import json
+import os
 import shlex
 import sys
 import threading
@@ -94,6 +95,23 @@ def test_a_board_times_itself_and_nothing_stays_there(tmp_path: Path, folder: bo
     assert seen.soak is not None
     assert not seen.accuracy
     assert board.clean
+
+
+def test_a_profile_gives_the_threads_on_the_board(tmp_path: Path, tiny: Path) -> None:
+    profile, cores = tmp_path / "board.toml", os.cpu_count() or 1
+    value = f'{{ value = {cores}, origin = "assumed", source = "a test" }}'
+    profile.write_text(f'extends = "x86-64"\nthreads = {value}\n')
+    args = arguments(tiny, "--runs", 5, "--profile", profile, "-o", tmp_path / "r.json")
+
+    class Far(Board):
+        """A board that has no file of this workstation."""
+
+        def send(self, *given: Any, **named: Any) -> None:
+            profile.unlink(missing_ok=True)
+            super().send(*given, **named)
+
+    assert measure_remote(args, Far(), QUICK) == 0
+    assert read_result(tmp_path / "r.json")[0].setting.threads == cores
 
 
 def test_its_own_answers_are_judged_here(tmp_path: Path, tiny: Path, pictures: Path) -> None:

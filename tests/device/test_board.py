@@ -42,7 +42,7 @@ def board(tmp_path: Path) -> Path:
 
 def threads(**model: Any) -> int:
     settings = load_config(None, {"model": model}).model
-    return engine_threads(settings, named_profile(settings))
+    return engine_threads(settings.threads, named_profile(settings))
 
 
 def test_threads_are_as_said_else_as_the_profile_says_else_one(board: Path) -> None:

@@ -64,7 +64,7 @@ class BoardPictures:
 
 
 def judge_board(
-    bundle: Bundle, candidates: Sequence[str], pictures: BoardPictures, ask: AskBoard, threads: int = 1
+    bundle: Bundle, candidates: Sequence[str], pictures: BoardPictures, ask: AskBoard
 ) -> tuple[BoardAccuracy, ...]:
     """Asks the board about every picture and judges what it says.
 
@@ -73,7 +73,6 @@ def judge_board(
         candidates: What the board runs: ``VARIANT`` or ``VARIANT@BACKEND`` each.
         pictures: Which pictures.
         ask: Sends pictures (H, W, 3) uint8 BGR to the board and gives its answers by candidate, one a picture.
-        threads: For the engines here.
 
     Raises:
         DataError: Pictures cannot be used.
@@ -83,7 +82,7 @@ def judge_board(
     source, rows = _rows(bundle.manifest, pictures)
     threshold = CURVE_THRESHOLD if isinstance(bundle.manifest.decode, SsdDecode) else None
     references = _references(bundle.manifest, candidates)
-    sessions = {name: open_session(bundle, name, threads) for name in dict.fromkeys(references.values())}
+    sessions = {name: open_session(bundle, name, threads=1) for name in dict.fromkeys(references.values())}
     try:
         found = _observed(rows, references, sessions, ask, threshold)
     finally:

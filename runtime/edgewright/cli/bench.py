@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from edgewright.device_profiles.profile import DeviceProfile
     from edgewright.runtime.backends.choice import EngineOptions
     from edgewright.runtime.bench import BenchReport, BenchSettings
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
     parser.add_argument("bundle", type=Path, help="bundle directory or .edge file")
     parser.add_argument(
-        "--threads", type=threads_argument, default=1, metavar="N", help="threads of the engine (default 1)"
+        "--threads", type=threads_argument, metavar="N", help="engine threads (default: as --profile says, else 1)"
     )
     parser.add_argument("--runs", type=int, default=240, metavar="N", help="timed frames a variant (default 240)")
     parser.add_argument("--only", action="append", metavar="VARIANT", help="time only this one; may be given often")
@@ -79,18 +80,22 @@ def run(args: argparse.Namespace) -> int:
     if args.estimate is not None:
         return _estimate(args)
     from edgewright.cli.bench_lines import bench_lines, show_progress
+    from edgewright.device.board import engine_threads
+    from edgewright.device_profiles.profile import load_profile
     from edgewright.runtime.bench import bench_bundle, settings_for
 
-    settings = settings_for(args.runs, args.threads)
-    if args.remote is not None:
+    settings = settings_for(args.runs, 1)
+    if args.remote is not None:  # whose own edgewright knows how many cores there are
         from edgewright.cli.bench_remote import run_remote
 
         return run_remote(args)
-    options = _engine_options(args)
+    profile = None if args.profile is None else load_profile(args.profile)
+    settings = replace(settings, threads=engine_threads(args.threads, profile))
+    options = _engine_options(args, profile)
     if args.over is not None or args.answers is not None:
         from edgewright.cli.bench_result import run_answers
 
-        return run_answers(args, options)
+        return run_answers(args, settings.threads, options)
     if _wants_result(args):
         from edgewright.cli.bench_result import run_result
 
@@ -130,11 +135,9 @@ def _wants_result(args: argparse.Namespace) -> bool:
     return any(value is not None for value in asked)
 
 
-def _engine_options(args: argparse.Namespace) -> EngineOptions:
-    from edgewright.device_profiles.profile import load_profile
+def _engine_options(args: argparse.Namespace, profile: DeviceProfile | None) -> EngineOptions:
     from edgewright.runtime.backends.choice import engine_cache_folder, engine_options
 
-    profile = None if args.profile is None else load_profile(args.profile)
     cache = args.engine_cache or engine_cache_folder()
     return engine_options(profile, args.delegate, args.delegate_option or (), cache)
 

@@ -61,25 +61,38 @@ def measure_remote(args: argparse.Namespace, host: Host, pace: Pace | None = Non
     check_wishes(args)
     with open_bundle(args.bundle) as bundle:
         identity = bundle_identity(bundle.manifest)
+    own_profile = _own_profile(args)
     accuracy: tuple[BoardAccuracy, ...] = ()
     with BoardBench(host, args.command, _say, pace or Pace()) as board:
         remote = board.send_bundle(args.bundle)
-        result, whole = _timed(args, board, str(remote))
+        profile = args.profile if own_profile is None else str(board.send(own_profile, "profile.toml"))
+        engine = _engine_words(args, profile)
+        result, whole = _timed(args, board, str(remote), engine)
         if result.bundle.identity != identity:
             msg = f"{host.name} timed another bundle ({result.bundle.name}) than {args.bundle}; nothing was kept"
             raise ResultError(msg)
         if whole and (args.images is not None or args.labels is not None):
-            accuracy = _judged(args, board, str(remote), result)
+            accuracy = _judged(args, board, str(remote), engine, result)
     # What the board said of its accuracy is not for it to say.
     keep(args, replace(result, accuracy=accuracy))
     return ExitCode.OK if whole else _INTERRUPTED
 
 
-def _timed(args: argparse.Namespace, board: BoardBench, bundle: str) -> tuple[Result, bool]:
+def _own_profile(args: argparse.Namespace) -> bytes | None:
+    """A profile that is a file here and not there; None where a shipped one or none was named."""
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.device_profiles.writing import profile_toml
+
+    if args.profile is None or not args.profile.endswith(".toml"):
+        return None
+    return profile_toml(load_profile(args.profile)).encode()
+
+
+def _timed(args: argparse.Namespace, board: BoardBench, bundle: str, engine: list[str]) -> tuple[Result, bool]:
     from edgewright.deploy.errors import DeployError
     from edgewright.runtime.results.codec import read_result
 
-    words = ["bench", bundle, "-o", str(board.place("result.json")), "--runs", str(args.runs), *_engine_words(args)]
+    words = ["bench", bundle, "-o", str(board.place("result.json")), "--runs", str(args.runs), *engine]
     words += ["--pick"] if args.pick else [word for name in args.only or () for word in ("--only", name)]
     words += [] if args.picks is None else ["--picks", str(args.picks)]
     words += [] if args.soak is None else ["--soak", str(args.soak)]
@@ -96,10 +109,11 @@ def _timed(args: argparse.Namespace, board: BoardBench, bundle: str) -> tuple[Re
         return read_result(local)[0], whole
 
 
-def _engine_words(args: argparse.Namespace) -> list[str]:
-    words = ["--threads", str(args.threads)]
+def _engine_words(args: argparse.Namespace, profile: str | None) -> list[str]:
+    words: list[str] = []
     for flag, value in (
-        ("--profile", args.profile),
+        ("--threads", args.threads),
+        ("--profile", profile),
         ("--delegate", args.delegate),
         ("--engine-cache", args.engine_cache),
     ):
@@ -109,7 +123,9 @@ def _engine_words(args: argparse.Namespace) -> list[str]:
     return words
 
 
-def _judged(args: argparse.Namespace, board: BoardBench, bundle: str, result: Result) -> tuple[BoardAccuracy, ...]:
+def _judged(
+    args: argparse.Namespace, board: BoardBench, bundle: str, engine: list[str], result: Result
+) -> tuple[BoardAccuracy, ...]:
     from edgewright.bundle.manifest import Task
     from edgewright.bundle.reader import open_bundle
     from edgewright.optimize.board_accuracy import BoardPictures, judge_board
@@ -126,7 +142,7 @@ def _judged(args: argparse.Namespace, board: BoardBench, bundle: str, result: Re
             _say(f"sending {len(images)} pictures, {done} done before")
             remote = board.send(pack_pictures(images), "pictures.npz")
             words = ["bench", bundle, "--over", str(remote), "--answers", str(board.place("answers.npz"))]
-            words += [*_engine_words(args), *(word for name in candidates for word in ("--only", name))]
+            words += [*engine, *(word for name in candidates for word in ("--only", name))]
             if not board.run(words, _ANSWERS_S):
                 raise KeyboardInterrupt
             with tempfile.TemporaryDirectory(prefix="edgewright-bench-") as folder:
@@ -140,7 +156,7 @@ def _judged(args: argparse.Namespace, board: BoardBench, bundle: str, result: Re
             return read_answers(data, "the board's answers", pictures=len(images), boxes=boxes)
 
         pictures = BoardPictures(args.images, args.labels, args.metric)
-        return judge_board(opened, candidates, pictures, ask, args.threads)
+        return judge_board(opened, candidates, pictures, ask)
 
 
 def _say(line: str) -> None:

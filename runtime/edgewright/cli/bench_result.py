@@ -177,7 +177,7 @@ def _store_pick(args: argparse.Namespace, result: Result) -> None:
     )
 
 
-def run_answers(args: argparse.Namespace, options: EngineOptions) -> int:
+def run_answers(args: argparse.Namespace, threads: int, options: EngineOptions) -> int:
     """Runs this machine's own session over pictures that came, and writes its answers."""
     from edgewright.bundle.atomic import write_bytes
     from edgewright.bundle.reader import open_bundle
@@ -198,7 +198,7 @@ def run_answers(args: argparse.Namespace, options: EngineOptions) -> int:
         raise ResultError(msg)
     with open_bundle(args.bundle) as bundle:
         names = args.only or [variant.name for variant in bundle.manifest.variants]
-        found = answer(bundle, names, lambda: unpack_pictures(packed, str(args.over)), args.threads, options)
+        found = answer(bundle, names, lambda: unpack_pictures(packed, str(args.over)), threads, options)
     write_bytes(args.answers, answers_bytes(found))
     count = len(next(iter(found.values()), []))
     print(f"{count} pictures answered by {', '.join(found)}; written to {args.answers}")

@@ -40,7 +40,7 @@ board = None if profile is None else load_profile(profile)
 options = engine_options(board, model.delegate, model.delegate_options)
 with open_bundle(there(model.bundle)) as bundle:
     picks = None if model.picks is None else there(model.picks)
-    choice = choose(bundle, model.variant, engine_threads(model, board), options=options, picks=picks)
+    choice = choose(bundle, model.variant, engine_threads(model.threads, board), options=options, picks=picks)
     form = next(each.format for each in bundle.manifest.variants if each.name == choice.variant)
 backend = choice.backend or next(iter(backends_for(form, options)), None)
 engine = None if backend is None else engine_version(backend)

@@ -122,7 +122,7 @@ def _open_model(bundle: Bundle, settings: ModelSettings, profile: DeviceProfile 
         settings.engine_cache or engine_cache_folder(),
     )
     backend = None if settings.backend is None else read_backend_name(settings.backend)
-    threads = engine_threads(settings, profile)
+    threads = engine_threads(settings.threads, profile)
     choice = choose(bundle, settings.variant, threads, backend=backend, options=options, picks=settings.picks)
     for note in choice.notes:
         _log.warning("%s", note)

@@ -36,10 +36,10 @@ def profile_here(named: DeviceProfile | None) -> DeviceProfile | None:
         return None
 
 
-def engine_threads(settings: ModelSettings, named: DeviceProfile | None) -> int:
-    """Threads of the engine: as set, else as the named profile says but no more than there are cores, else one."""
-    if settings.threads is not None:
-        return settings.threads
-    if named is None or named.threads is None:
+def engine_threads(asked: int | None, profile: DeviceProfile | None) -> int:
+    """Threads of the engine: as asked, else as the named profile says but no more than there are cores, else one."""
+    if asked is not None:
+        return asked
+    if profile is None or profile.threads is None:
         return 1
-    return min(named.threads.value, os.cpu_count() or 1)
+    return min(profile.threads.value, os.cpu_count() or 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
 from edgewright.cli.main import main
+from edgewright.device.board import engine_threads, named_profile
+from edgewright.device.config import load_config
 from edgewright.runtime import bench, picks
 from edgewright.runtime.backends.choice import BackendName, EngineOptions
 from edgewright.runtime.bench import BenchSettings, bench_bundle
@@ -146,6 +149,21 @@ def test_a_pick_is_made_kept_and_used(both: Path, tmp_path: Path, capsys: pytest
     assert said["pick"]["candidate"] in {ONNX, TFLITE, INT8}
     assert said["excluded"] == {}
     assert len(read_picks(kept)) == 1
+
+
+def test_a_pick_for_a_profile_is_made_with_the_threads_that_its_run_takes(both: Path, tmp_path: Path) -> None:
+    board, kept, cores = tmp_path / "board.toml", tmp_path / "picks.json", os.cpu_count() or 1
+    value = f'{{ value = {cores}, origin = "assumed", source = "a test" }}'
+    board.write_text(f'extends = "x86-64"\nthreads = {value}\n')
+    words = ["bench", str(both), "--pick", "--runs", "10", "--picks", str(kept), "--profile", str(board)]
+    assert main(words) == 0
+    assert [pick.threads for pick in read_picks(kept)] == [cores]
+    settings = load_config(None, {"model": {"bundle": str(both), "profile": str(board)}}).model
+    with open_bundle(both) as bundle:
+        run = choose(bundle, None, engine_threads(settings.threads, named_profile(settings)), picks=kept)
+        assert run.why.startswith("picked on ")
+    assert main([*words, "--threads", "1"]) == 0
+    assert {pick.threads for pick in read_picks(kept)} == {cores, 1}
 
 
 def test_what_gives_other_answers_here_cannot_win(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def bundle(request: dict[str, Any]) -> dict[str, Any]:
     doing("checking its digests and its golden vectors")
     settings = ModelSettings(threads=request["threads"], profile=request["profile"])
     try:
-        report = verify_bundle(Path(request["path"]), engine_threads(settings, named_profile(settings)))
+        report = verify_bundle(Path(request["path"]), engine_threads(settings.threads, named_profile(settings)))
     except EdgewrightError as error:
         return {"problem": str(error), "missing": int(error.exit_code) == 5}
     return {
