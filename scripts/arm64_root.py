@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["CPUS", "Child", "Cpu", "Failed", "System", "ensure_tools", "make_system", "run", "user_cache", "wheel_of"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SUITE, PYTHON, GLIBC = "bookworm", "3.11", (2, 36)
+SUITE, PYTHON, GLIBC = "bookworm", "3.11", "2.36"
 PACKAGES = ("python3", "python3-minimal", "libpython3.11-stdlib")
 SITE = Path(f"usr/local/lib/python{PYTHON}/dist-packages")
 EXTRAS = ("onnx", "tflite")
@@ -394,8 +394,9 @@ def _install(root: Path, wheel: Path, say: Callable[[str], None]) -> None:
 
 def platforms() -> list[str]:
     """Platform tags that such a system runs, newest first."""
-    major, newest = GLIBC
-    return [f"manylinux_{major}_{minor}_aarch64" for minor in range(newest, 16, -1)] + ["manylinux2014_aarch64"]
+    from edgewright.device_profiles.wheels import wheel_platforms
+
+    return list(wheel_platforms("aarch64", GLIBC))
 
 
 def host() -> str:

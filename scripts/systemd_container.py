@@ -25,8 +25,7 @@ TOOLS = {
     "nsenter": "util-linux",
     "ssh": "openssh-client",
 }
-PYTHON = "3.11"  # of Debian 12
-PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+PYTHON, GLIBC = "3.11", "2.36"  # of Debian 12
 BOOT_S = 90
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")  # whatever ends the script
 ENVIRONMENT = "/opt/venv"
@@ -69,7 +68,7 @@ def kept_root(cache: Path) -> Path:
     It is made once and never booted. Beside it lie the wheels that were installed there, see ``kept_wheels``.
     """
     needs = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("[dependency-groups]")[0]
-    key = hashlib.sha256("\n".join([PACKAGES, PYTHON, *PLATFORMS, ENVIRONMENT, needs]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{PACKAGES}\n{PYTHON}\n{GLIBC}\n{ENVIRONMENT}\n{needs}".encode()).hexdigest()[:12]
     home = cache / f"systemd-root-{key}"
     if not (home.is_dir() and kept_wheels(home).is_dir()):
         shutil.rmtree(home, ignore_errors=True)
@@ -90,9 +89,10 @@ def kept_wheels(home: Path) -> Path:
 
 
 def _install_dependencies(root: Path) -> None:
+    from edgewright.device_profiles.wheels import wheel_platforms
+
     house = root / "opt/wheels"
-    machine = os.uname().machine
-    platforms = [f"--platform={name}_{machine}" for name in PLATFORMS]
+    platforms = [f"--platform={name}" for name in wheel_platforms(os.uname().machine, GLIBC)]
     step(
         sys.executable, "-m", "pip", "download", "-q", "-d", str(house), "--only-binary=:all:", *platforms,
         f"--python-version={PYTHON}", "--implementation=cp", "-c", str(ROOT / "constraints.txt"), *_requirements(),

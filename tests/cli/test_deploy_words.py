@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import platform
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from bundles import write_detector
+from delivery import wait_until
 
-from edgewright.cli import deploy
+from edgewright.cli import deploy, deploy_told
 from edgewright.cli.deploy_told import Teller, ended_well
 from edgewright.cli.main import main
 from edgewright.deploy.plan import Outcome, State, StepResult
@@ -145,14 +147,49 @@ def test_a_warning_of_a_step_stands_at_the_end_too(capsys: pytest.CaptureFixture
     ]
 
 
-def test_without_a_terminal_progress_is_plain_lines_and_few(capsys: pytest.CaptureFixture[str]) -> None:
-    teller = Teller(as_json=False)
-    for sent in range(0, 10_000_001, 10_000):
-        teller.bytes("wheel", sent, 10_000_000)
-    teller.result(StepResult("release", State.CHANGED, "made"))
-    teller.result(StepResult("proof", State.FAILED, "a long story"))
-    told = capsys.readouterr()
-    assert "\r" not in told.out + told.err
-    assert "\x1b" not in told.out + told.err
-    assert len(told.err.splitlines()) <= 2
-    assert told.out.splitlines() == ["  changed      release: made", "  failed       proof"]
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def told_by(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, wanted: str) -> str:
+    """What a deployment writes to ``stream`` until ``wanted`` stands there."""
+    monkeypatch.setattr(deploy_told, "_SILENT_S", 0.0)
+    monkeypatch.setattr(deploy_told, "_PLAIN_EVERY_S", 0.01)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with Teller(as_json=False) as teller:
+        teller.result(StepResult("folders", State.CHANGED, "made"))
+        teller.begin("release")
+        teller.bytes("wheel", 0, 10_000_000)
+        teller.bytes("wheel", 4_000_000, 10_000_000)
+        wait_until(lambda: wanted in stream.getvalue())
+        teller.bytes("wheel", 10_000_000, 10_000_000)
+        wait_until(lambda: "at work on release (" in stream.getvalue())
+        teller.result(StepResult("proof", State.FAILED, "a long story"))
+    return stream.getvalue()
+
+
+def test_a_terminal_sees_what_is_at_work_and_nothing_of_it_stays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = told_by(Terminal(), monkeypatch, "sending wheel: 4.0 of 10.0 MB, ")
+    assert told.endswith("\r\x1b[K")
+    assert "\n" not in told
+    assert capsys.readouterr().out.splitlines() == ["  changed      folders: made", "  failed       proof"]
+
+
+def test_without_a_terminal_progress_is_plain_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = told_by(io.StringIO(), monkeypatch, "  sending wheel: 4.0 of 10.0 MB, ")
+    assert "\r" not in told
+    assert "\x1b" not in told
+    assert capsys.readouterr().out.splitlines() == ["  changed      folders: made", "  failed       proof"]
+
+
+def test_json_and_a_quick_deployment_are_told_nothing_meanwhile(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (True, False):
+        with Teller(as_json=as_json) as teller:
+            teller.begin("release")
+            teller.bytes("wheel", 4, 10)
+    assert capsys.readouterr() == ("", "")

@@ -16,7 +16,8 @@ from told import look
 from edgewright.cli.doctor import asking
 from edgewright.cli.doctor.asking import Children
 from edgewright.cli.doctor.findings import Finding
-from edgewright.cli.doctor.together import Waiting, look_together
+from edgewright.cli.doctor.together import look_together, looking_at
+from edgewright.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,7 +147,7 @@ def test_a_terminal_is_told_what_is_waited_for() -> None:
         told.set()
         return tuple(f"probe {number}" for number in range(6))
 
-    with Waiting(names, terminal, silent_s=0.0):
+    with Waiting(looking_at(names), terminal, silent_s=0.0):
         assert told.wait(10)
     text = terminal.getvalue()
     assert "\rlooking: probe 0, probe 1, probe 2, probe 3 and 2 more (0 s)\x1b[K" in text
@@ -155,7 +156,7 @@ def test_a_terminal_is_told_what_is_waited_for() -> None:
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
 def test_nothing_is_told_to_a_file_or_when_it_was_quick(stream: io.StringIO) -> None:
-    with Waiting(lambda: ("a",), stream, silent_s=0.0 if not stream.isatty() else 20.0):
+    with Waiting(lambda _seconds: "a", stream, silent_s=0.0 if not stream.isatty() else 20.0):
         pass
     assert stream.getvalue() == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +25,7 @@ from edgewright.device_profiles.profile import load_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path, PurePosixPath
+    from pathlib import Path
 
 SECRET = "rtsp://cam:hunter2@10.0.0.9/stream"
 
@@ -318,6 +319,16 @@ def test_a_release_made_anew_steps_back_when_a_later_step_fails(tmp_path: Path) 
     Plan([ReleaseStep(fake.board, release), TidyStep(fake.board)], lambda _: None).run()
     assert [path.name for path in (fake.root / "opt/edgewright/releases").iterdir()] == ["1-x"]
     assert (fake.root / "opt/edgewright/current").resolve() == (tmp_path / "board/env").resolve()
+
+
+def test_an_environment_that_is_not_there_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    fake = FakeBoard(tmp_path / "board")
+    before = fake.tree()
+    release = Release("1-x", "/bin/false", environment=PurePosixPath("/opt/nowhere"))
+    for dry in (True, False):
+        outcome = Plan([ReleaseStep(fake.board, release)], lambda _: None).run(dry=dry)
+        assert "/opt/nowhere (--python-env) does not start edgewright; install it there" in str(outcome.error)
+        assert fake.tree() == before
 
 
 def test_a_link_where_a_folder_of_the_service_is_leads_the_superuser_nowhere(site: Site) -> None:

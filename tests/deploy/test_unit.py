@@ -165,8 +165,10 @@ def test_the_journal_is_bounded() -> None:
     assert (values(text, "SystemMaxUse"), values(text, "Storage")) == (["64M"], ["auto"])
     assert values(text, "RateLimitBurst")
     assert values(render_journald(64, volatile=True), "Storage") == ["volatile"]
-    with pytest.raises(DeployError, match="too small"):
-        render_journald(0)
+    with pytest.raises(DeployError, match=r"--journal-mb 7 is too small; give 8 or more, or .* --journal volatile"):
+        render_journald(7)
+    with pytest.raises(DeployError, match=r"--journal-mb 7 is too small; give 8 or more$"):
+        render_journald(7, volatile=True)
 
 
 @pytest.mark.parametrize("name", ["edgewright", "_x", "cam-1"])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgewright.bundle.errors import ExitCode
 from edgewright.bundle.text import plain, plain_values
+from edgewright.cli.waiting import Waiting
 from edgewright.deploy.plan import State
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Mapping
+    from types import TracebackType
 
     from edgewright.deploy.board import Board
     from edgewright.deploy.plan import Outcome, StepResult
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Teller", "ended", "ended_well"]
 
-_REFRESH_S = 0.2
+_SILENT_S = 1.0
 _PLAIN_EVERY_S = 10.0
 
 
@@ -84,37 +88,75 @@ def _last_line(outcome: Outcome, board: Board, *, dry: bool) -> str:
     return f"{board.name}: changed" if outcome.changed else f"{board.name}: unchanged, all was so already"
 
 
-class Teller:
-    """Prints steps as they end, and how far a file has come."""
+class Teller(AbstractContextManager["Teller"]):
+    """Prints steps as they end, and meanwhile which one is at work and how far a file has come."""
 
     def __init__(self, *, as_json: bool) -> None:
         """Nothing is printed yet."""
         self._as_json = as_json
-        self._file = ""
-        self._begun = 0.0
-        self._first = 0
-        self._last_line = 0.0
+        every_s = None if as_json else _PLAIN_EVERY_S
+        self._waiting = Waiting(self._line, io.StringIO() if as_json else sys.stderr, _SILENT_S, every_s)
+        self._file: _Sent | None = None
+        self._now("waiting for the board")
+
+    def __enter__(self) -> Teller:  # noqa: PYI034 - Self needs Python 3.11
+        """Begins to tell what is at work."""
+        self._waiting.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Takes that line away."""
+        self._waiting.__exit__(kind, error, trace)
+
+    def begin(self, title: str) -> None:
+        """A step is at work."""
+        self._now(f"at work on {title}")
 
     def result(self, result: StepResult) -> None:
         """One line for a step; why one failed stands at the end, where it is looked for."""
+        self._now("waiting for the board")
         if self._as_json:
             return
         words = "" if result.state is State.FAILED else f": {result.words}"
-        print(plain(f"  {result.state.value:<13}{result.title}{words}"), flush=True)
+        with self._waiting.aside():
+            print(plain(f"  {result.state.value:<13}{result.title}{words}"), flush=True)
 
     def bytes(self, name: str, sent: int, total: int) -> None:
-        """One refreshed line on a terminal, plain lines now and then elsewhere."""
+        """How far a file has come."""
         now = time.monotonic()
-        if name != self._file:
-            self._file, self._begun, self._first, self._last_line = name, now, sent, now
-        terminal = sys.stderr.isatty()
-        if sent < total and now - self._last_line < (_REFRESH_S if terminal else _PLAIN_EVERY_S):
-            return
-        self._last_line = now
-        rate = (sent - self._first) / max(now - self._begun, 1e-6)
-        rest = f", {(total - sent) / rate:.0f} s left" if sent < total and rate > 0 else ""
-        line = f"  sending {plain(name)}: {sent / 1e6:.1f} of {total / 1e6:.1f} MB{rest}"
-        if terminal:
-            print(f"\r\x1b[K{line if sent < total else ''}", end="", file=sys.stderr, flush=True)
-        elif sent < total:
-            print(line, file=sys.stderr, flush=True)
+        before = self._file
+        if sent >= total:
+            self._file = None
+        elif before is None or before.name != name:
+            self._file = _Sent(name, sent, total, now, sent, now)
+        else:
+            self._file = replace(before, sent=sent, now=now)
+
+    def _line(self, _seconds: float) -> str:
+        file = self._file
+        if file is None:
+            doing, begun = self._doing
+            return f"  {doing} ({time.monotonic() - begun:.0f} s)"
+        return f"  sending {file}"
+
+    def _now(self, doing: str) -> None:
+        self._doing, self._file = (doing, time.monotonic()), None
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """How far a file has come: bytes now, in all, and where and when it began."""
+
+    name: str
+    sent: int
+    total: int
+    now: float
+    first: int
+    begun: float
+
+    def __str__(self) -> str:
+        rate = (self.sent - self.first) / max(self.now - self.begun, 1e-6)
+        rest = f", {(self.total - self.sent) / rate:.0f} s left" if rate > 0 else ""
+        return f"{self.name}: {self.sent / 1e6:.1f} of {self.total / 1e6:.1f} MB{rest}"

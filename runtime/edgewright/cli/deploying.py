@@ -116,8 +116,9 @@ def deploy_to(board: Board, args: argparse.Namespace, way: Way) -> int:
         return ended(outcome, board, args, {"notes": notes})
     by_hand = start_by_hand(board)
     with _request(args, by_hand) as request:
-        deployment = Deployment(board, request, on_bytes=None if args.json else teller.bytes)
-        outcome = deployment.install(teller.result, dry=args.dry_run)
+        deployment = Deployment(board, request, on_bytes=teller.bytes)
+        with teller:
+            outcome = deployment.install(teller.result, on_begin=teller.begin, dry=args.dry_run)
         told = {"release": deployment.release, "bundle": request.bundle.digest, "notes": deployment.notes}
         if outcome.error is not None or args.dry_run:
             return ended(outcome, board, args, told)

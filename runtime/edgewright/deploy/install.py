@@ -45,10 +45,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Deployment", "start_by_hand", "uninstall"]
 
-_VENDOR = (
-    "import os; os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1'); import importlib.metadata as m; print(m.version('onnxruntime-gpu')); import onnxruntime; "
-    "print(*onnxruntime.get_available_providers())"
-)
+_VENDOR = """
+import importlib.metadata, os
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+print(importlib.metadata.version("onnxruntime-gpu"))
+import onnxruntime
+print(*onnxruntime.get_available_providers())
+"""
 _VENDOR_BACKENDS = {"onnxruntime-cuda", "onnxruntime-tensorrt"}
 
 
@@ -85,11 +88,18 @@ class Deployment:
         self.notes: list[str] = []
         self.release = ""
 
-    def install(self, on_result: Callable[[StepResult], None], *, dry: bool = False) -> Outcome:
+    def install(
+        self,
+        on_result: Callable[[StepResult], None],
+        *,
+        on_begin: Callable[[str], None] | None = None,
+        dry: bool = False,
+    ) -> Outcome:
         """Does what is missing.
 
         Args:
             on_result: Told of every step as it ends.
+            on_begin: Told the title of every step that begins to work.
             dry: Only look.
 
         Raises:
@@ -99,7 +109,8 @@ class Deployment:
         steps = self._steps()
         on_result(StepResult("board", State.UNCHANGED, str(self.facts)))
         activation = next(step for step in steps if isinstance(step, ActivateStep))
-        return run_alone(self._board, "install", steps, on_result, after_undo=activation.start_former, dry=dry)
+        undone = activation.start_former
+        return run_alone(self._board, "install", steps, on_result, after_undo=undone, on_begin=on_begin, dry=dry)
 
     def _steps(self) -> list[Step]:
         board, request, layout = self._board, self._request, self._board.layout

@@ -24,6 +24,7 @@ def run_alone(
     on_result: Callable[[StepResult], None],
     *,
     after_undo: Callable[[], None] | None = None,
+    on_begin: Callable[[str], None] | None = None,
     dry: bool,
 ) -> Outcome:
     """Runs steps while nobody else may; a dry run only says who has the board.
@@ -34,6 +35,7 @@ def run_alone(
         steps: In order.
         on_result: Told of every step as it ends.
         after_undo: See ``Plan``.
+        on_begin: Told the title of every step that begins to work.
         dry: Only look.
 
     Raises:
@@ -50,7 +52,7 @@ def run_alone(
         return outcome
     with BoardLock(board, what) as lock:
         locked = [_LockedStep(step, lock) for step in steps]
-        outcome = Plan(locked, on_result, after_undo=after_undo).run()
+        outcome = Plan(locked, on_result, after_undo=after_undo, on_begin=on_begin).run()
         if outcome.left and isinstance(outcome.error, HostUnreachable):
             lock.leave()
         return outcome

@@ -123,6 +123,7 @@ class Plan:
         steps: Sequence[Step],
         on_result: Callable[[StepResult], None],
         after_undo: Callable[[], None] | None = None,
+        on_begin: Callable[[str], None] | None = None,
     ) -> None:
         """Nothing happens yet.
 
@@ -130,7 +131,9 @@ class Plan:
             steps: In order.
             on_result: Told of every step as it ends.
             after_undo: Called when everything was undone, for what can only then be started again.
+            on_begin: Told the title of every step that begins to work.
         """
+        self._on_begin = on_begin
         self._after_undo = after_undo
         self._steps = steps
         self._on_result = on_result
@@ -170,6 +173,8 @@ class Plan:
             self._tell(outcome, StepResult(step.title, State.WOULD_CHANGE, seen.words, seen.warning))
         else:
             begun.append(step)
+            if self._on_begin is not None:
+                self._on_begin(step.title)
             words = step.apply()
             self._tell(outcome, StepResult(step.title, State.CHANGED, words, seen.warning))
 

@@ -117,7 +117,8 @@ def render_journald(limit_mb: int, *, volatile: bool = False) -> str:
         DeployError: The journal would be too small to hold one file.
     """
     if limit_mb < _SMALLEST_LOG_MB:
-        message = f"a journal of {limit_mb} MiB is too small; give {_SMALLEST_LOG_MB} or more, or keep it in memory"
+        way_out = "" if volatile else ", or keep it in memory with --journal volatile"
+        message = f"--journal-mb {limit_mb} is too small; give {_SMALLEST_LOG_MB} or more{way_out}"
         raise DeployError(message)
     lines = [
         "# Written by edgewright: the journal must neither fill nor wear out the board's flash.",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgewright.deploy.errors import DeployError
+from edgewright.device_profiles.wheels import wheel_platforms
 
 if TYPE_CHECKING:
     from edgewright.device_profiles.profile import DeviceProfile
@@ -117,9 +118,10 @@ def target_of(profile: DeviceProfile, python: str) -> Target:
             f"edgewright runs on 64-bit systems, {' and '.join(_ARCHITECTURES)}"
         )
         raise DeployError(msg)
-    # A vendor's own wheels carry the bare tag; the index has none of these.
-    named = (*_of_glibc(profile, architecture), *_of_profile(profile), f"linux_{architecture}")
-    return Target(python, architecture, tuple(dict.fromkeys(named)), profile.name)
+    # A vendor's own wheels carry the bare tag, which comes last; the index has none of these.
+    bare = f"linux_{architecture}"
+    named = dict.fromkeys((*_of_glibc(profile, architecture), *_of_profile(profile)))
+    return Target(python, architecture, (*(tag for tag in named if tag != bare), bare), profile.name)
 
 
 def _of_profile(profile: DeviceProfile) -> tuple[str, ...]:
@@ -135,5 +137,4 @@ def _of_glibc(profile: DeviceProfile, architecture: str) -> tuple[str, ...]:
     if match is None or int(match[1]) < _OLDEST_GLIBC:
         msg = f"profile {profile.name}: glibc {glibc!r} has no wheels; give one from 2.{_OLDEST_GLIBC} on, such as 2.36"
         raise DeployError(msg)
-    versions = range(int(match[1]), _OLDEST_GLIBC - 1, -1)
-    return (*(f"manylinux_2_{minor}_{architecture}" for minor in versions), f"manylinux2014_{architecture}")
+    return wheel_platforms(architecture, glibc)

@@ -23,7 +23,8 @@ from edgewright.cli.doctor.look import BrokerWish, Look, System, Wishes
 from edgewright.cli.doctor.mistakes import read_config
 from edgewright.cli.doctor.packages import packages, processor, python
 from edgewright.cli.doctor.service import service
-from edgewright.cli.doctor.together import Waiting, look_together
+from edgewright.cli.doctor.together import look_together, looking_at
+from edgewright.cli.waiting import Waiting
 
 if TYPE_CHECKING:
     import argparse
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         from edgewright.cli.doctor.remote import diagnose_remote
 
         given = read_secrets(args, sys.stdin)
-        with Waiting(lambda: (str(args.remote),), sys.stderr):
+        with Waiting(looking_at(lambda: (str(args.remote),)), sys.stderr):
             found = diagnose_remote(args, given)
     else:
         found = diagnose(wishes_of(args, read_secrets(args, sys.stdin)))
@@ -120,7 +121,7 @@ def diagnose(wishes: Wishes | None = None, system: System | None = None) -> tupl
         wishes: What to try beside the machine itself.
         system: Whose files are looked at.
     """
-    with Children() as children, Waiting(children.waiting, sys.stderr):
+    with Children() as children, Waiting(looking_at(children.waiting), sys.stderr):
         look = Look(children, wishes or Wishes(), system or System())
         for begin in BEGINNINGS:
             begin(look)

@@ -80,7 +80,7 @@ def _held_by_service(look: Look, uri: str) -> bool:
     from edgewright.runtime.sources.uri import SourceKind, parse_source
 
     try:
-        single = parse_source(uri).kind is SourceKind.USB
+        single = parse_source(uri).kind in {SourceKind.USB, SourceKind.CSI}
     except EdgewrightError:
         return False
     return single and look.system.tool("systemctl", "is-active", SERVICE) == "active"

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
-
-from edgewright.bundle.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from typing import TextIO
 
     from edgewright.cli.doctor.asking import Children
     from edgewright.cli.doctor.findings import Finding
     from edgewright.cli.doctor.look import Look
 
-__all__ = ["Waiting", "look_together"]
+__all__ = ["look_together", "looking_at"]
 
-_SILENT_S = 2.0
-_REFRESH_S = 0.5
 _MOST_NAMED = 4
 
 
@@ -49,56 +40,16 @@ def _all_of(check: Callable[[Look], Iterator[Finding]], look: Look) -> tuple[Fin
     return tuple(check(look))
 
 
-class Waiting(AbstractContextManager["Waiting"]):
-    """Tells a terminal what is waited for, once that takes longer than two seconds; elsewhere nothing is written.
+def looking_at(what: Callable[[], Sequence[str]]) -> Callable[[float], str]:
+    """The line for who waits.
 
     Args:
         what: Names of what has not answered yet.
-        stream: The terminal.
-        silent_s: How long nothing is said.
     """
 
-    def __init__(self, what: Callable[[], Sequence[str]], stream: TextIO, silent_s: float = _SILENT_S) -> None:
-        """Says nothing yet."""
-        self._what = what
-        self._stream = stream
-        self._silent_s = silent_s
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+    def line(seconds: float) -> str:
+        names = what()
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return f"looking: {', '.join(names[:_MOST_NAMED]) or 'this machine'}{more} ({seconds:.0f} s)"
 
-    def __enter__(self) -> Waiting:  # noqa: PYI034 - Self needs Python 3.11
-        """Begins to count."""
-        if self._stream.isatty():
-            self._thread = threading.Thread(target=self._tell, name="doctor-progress", daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Takes the line away."""
-        self._over.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _tell(self) -> None:
-        began = time.monotonic()
-        if self._over.wait(self._silent_s):
-            return
-        while True:
-            names = self._what()
-            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            line = (
-                f"looking: {', '.join(names[:_MOST_NAMED]) or 'this machine'}{more} ({time.monotonic() - began:.0f} s)"
-            )
-            self._write(f"\r{plain(line)}\x1b[K")
-            if self._over.wait(_REFRESH_S):
-                self._write("\r\x1b[K")
-                return
-
-    def _write(self, text: str) -> None:
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except OSError:  # a terminal that went away: the findings are what counts
-            self._over.set()
+    return line

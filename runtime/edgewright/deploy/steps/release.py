@@ -123,6 +123,9 @@ class ReleaseStep:
         """Starts it."""
         if self._starts(self._there) is None:
             return Seen(done=True, words=self._release.name)
+        environment = self._release.environment
+        if environment is not None and self._board.system:
+            self._must_start(environment)
         return Seen(done=False, words=self._would())
 
     def apply(self) -> str:
@@ -133,10 +136,7 @@ class ReleaseStep:
             self._make()
         else:
             board.must(["ln", "-s", "--", str(release.environment), str(self._part)], "making the release")
-        reason = self._starts(self._part, marked=False)
-        if reason is not None:
-            msg = f"{board.name}: the new release does not start: {reason}"
-            raise DeployError(msg)
+        self._must_start(self._part)
         self._swapping = True
         places = (self._part, self._there, self._old)
         board.sh(_SWAP, *places, doing="putting the release in place", timeout_s=_MAKE_S)
@@ -173,6 +173,16 @@ class ReleaseStep:
         if done.ok and done.out.startswith("edgewright "):
             return None
         return brief(done.err) or brief(done.out) or f"exit status {done.code}"
+
+    def _must_start(self, place: PurePosixPath) -> None:
+        reason = self._starts(place, marked=False)
+        if reason is None:
+            return
+        what, environment = "the new release does not start", self._release.environment
+        if environment is not None:
+            what = f"{environment} (--python-env) does not start edgewright; install it there, or name another"
+        msg = f"{self._board.name}: {what}: {reason}"
+        raise DeployError(msg)
 
     def _make(self) -> None:
         board, release = self._board, self._release
