@@ -16,8 +16,10 @@ OK = 0
 SILENT = -1  # takes the message and never says anything
 CLOSE = -2  # ends the connection over it
 SWALLOW = -3  # confirms it and loses it
+LATE = -4  # the cloud's acknowledgement comes before the broker's
 
 MQTT_5, MQTT_311 = 5, 4
+_LATE_S = 0.05
 
 
 class FakeBroker:
@@ -124,15 +126,24 @@ class FakeBroker:
         code = self.verdict(payload)
         if code == CLOSE:
             return False
-        if code != SILENT:
-            extra = bytes([max(code, 0), 0]) if self._level == MQTT_5 else b""
-            peer.sendall(bytes([0x40, 2 + len(extra)]) + mid + extra)
-        if code == OK and self.answers:
+        extra = bytes([max(code, 0), 0]) if self._level == MQTT_5 else b""
+        confirmation = bytes([0x40, 2 + len(extra)]) + mid + extra
+        if code not in {SILENT, LATE}:
+            peer.sendall(confirmation)
+        if code in {OK, LATE} and self.answers:
             epoch = json.loads(payload)["source"].rpartition("/")[2]
             self.stored += seqs
             ack = {"v": 1, "epoch": epoch, "stored": [[seq, seq] for seq in seqs]}
             peer.sendall(self._publish("edge/cam-1/ack", json.dumps(ack).encode()))
+        if code == LATE:
+            timer = threading.Timer(_LATE_S, self._confirm, (peer, confirmation))
+            self._threads.append(timer)
+            timer.start()
         return True
+
+    def _confirm(self, peer: socket.socket, confirmation: bytes) -> None:
+        with contextlib.suppress(OSError):
+            peer.sendall(confirmation)
 
     def _publish(self, topic: str, payload: bytes, *, retained: bool = False) -> bytes:
         body = struct.pack(">H", len(topic)) + topic.encode() + (b"\0" if self._level == MQTT_5 else b"") + payload

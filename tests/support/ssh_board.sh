@@ -11,9 +11,11 @@ fail() { echo "ssh_board.sh: $*" >&2; exit 1; }
 layers=$base/layers
 mkdir -p "$layers"
 mount -t tmpfs -o size=4g,mode=755 tmpfs "$layers" || fail "cannot mount a tmpfs; this needs root"
-mkdir -p "$layers/upper" "$layers/work" "$layers/tmp"
-chmod 1777 "$layers/tmp"
-for place in etc opt home root var/lib var/tmp; do
+mkdir -p "$layers/upper/var/tmp" "$layers/work" "$layers/tmp"
+chmod 1777 "$layers/tmp" "$layers/upper/var/tmp"
+# Its own: whatever this machine keeps there comes and goes.
+mount --bind "$layers/upper/var/tmp" /var/tmp
+for place in etc opt home root var/lib; do
     mkdir -p "$layers/upper/$place" "$layers/work/$place"
     options="lowerdir=/$place,upperdir=$layers/upper/$place,workdir=$layers/work/$place"
     mount -t overlay overlay -o "$options" "/$place" || fail "cannot cover /$place"

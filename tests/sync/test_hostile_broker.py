@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import sqlite3
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from delivery import FAST_LINK, fast_config, wait_until
-from delivery_fake import CLOSE, MQTT_5, MQTT_311, OK, SILENT, SWALLOW, FakeBroker, length
+from delivery_fake import CLOSE, LATE, MQTT_5, MQTT_311, OK, SILENT, SWALLOW, FakeBroker, length
 
 from edgewright.sync import LinkConfig, Priority, ResendConfig, SyncClient
 
@@ -112,6 +113,15 @@ def test_one_row_that_never_gets_an_answer_holds_no_other_hostage(start: Callabl
         assert client.stats().dead == 0
         broker.verdict = lambda _: OK
         assert client.drain(20)
+
+
+def test_a_broker_that_confirms_after_the_cloud_did_is_sent_the_rest(start: Callable[..., SyncClient]) -> None:
+    """Nothing is under way any more when its confirmations make room, so nothing else wakes the rows that wait."""
+    filled(start, *[10] * 20)
+    with FakeBroker(lambda _: LATE, properties=b"\x21\0\2") as broker:  # Receive Maximum: two
+        client = start(broker, resend=dataclasses.replace(HASTY, message_rows=2, stall_s=10.0))
+        assert client.drain(20)
+        assert sorted(broker.stored) == list(range(1, 21))
 
 
 def test_nesting_that_the_cloud_could_not_read_is_refused_by_emit(start: Callable[..., SyncClient]) -> None:

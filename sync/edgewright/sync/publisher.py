@@ -244,7 +244,6 @@ class Publisher:
         if ack.epoch != self._epoch:
             return
         self._warned.discard("alone")
-        self._more = True  # there is room again
         rows = self._flight.stored(ack.stored)
         if rows:
             self.outbox.stored(self._epoch, rows)
@@ -273,8 +272,8 @@ class Publisher:
             self._repeat(shipment)
         if self._changed:
             self._changed, self._more = False, True
-        while self._ours() and self._more:
-            self._launch_new()
+        while self._ours() and self._more and self._launch_new():
+            pass
 
     def _ours(self) -> bool:
         """Whether rows may be sent: the connection stands and the epoch goes on."""
@@ -297,19 +296,23 @@ class Publisher:
         else:
             self._bury(shipment, self._too_large(records[0]))
 
-    def _launch_new(self) -> None:
-        """Sends one message of new rows, and notes whether there may be more."""
+    def _launch_new(self) -> bool:
+        """Sends one message of new rows; whether there may be more, and room for them."""
         rows: list[Record] = []
+        full = False
         for priority in Priority:
-            room = min(self._config.message_rows, self._flight.room(priority)) - len(rows)
+            free = self._flight.room(priority)
+            full = full or free == 0
+            room = min(self._config.message_rows, free) - len(rows)
             if room > 0:
                 rows += self._reader.after(priority, self._cursor[priority], room)
         if self._is_over():
-            return
+            return False
         if not rows:
-            # Nothing there, or no room: a commit brings rows and wakes us, an acknowledgement makes room.
-            self._more = False
-            return
+            # Nothing there: a commit brings rows and wakes us. Where room was lacking, rows may wait: whatever makes
+            # room, be it an acknowledgement, a PUBACK or an eviction, the next turn looks again.
+            self._more = full
+            return False
         encoded = self._pack(rows)
         sent = rows[: max(1, len(encoded))]
         for record in sent:
@@ -319,6 +322,7 @@ class Publisher:
             self._send(shipment, encoded)
         else:
             self._bury(shipment, self._too_large(rows[0]))
+        return True
 
     def _is_over(self) -> bool:
         """Whether the epoch has ended by the time that rows were read: they may belong to the next one."""
