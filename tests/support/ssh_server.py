@@ -173,15 +173,22 @@ class SshBoard:
             "PermitRootLogin prohibit-password",
             "UseDNS no",
             "MaxStartups 100",
-            # The Python that these tests run on is the board's, so that its wheels fit.
-            f"SetEnv PATH={sys.base_prefix}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]
+        # The Python that these tests run on is the board's, so that its wheels fit. As on Debian, only root finds what
+        # is for administrators.
+        python, users, more = f"{sys.base_prefix}/bin", "/usr/local/bin:/usr/bin:/bin:/usr/games", "/usr/sbin:/sbin"
+        paths = [
+            "Match User root",
+            f"SetEnv PATH={python}:{more}:{users}",
+            "Match User *,!root",
+            f"SetEnv PATH={python}:{users}",
         ]
         newer = [*lines, "PerSourcePenalties no"]  # from 9.8 on a refused user would lock all of 127.0.0.1 out
         probe = self.folder / "client/probe_config"
         probe.write_text("\n".join([f"HostKey {self.folder}/server/host_key", "PerSourcePenalties no"]) + "\n")
         Path("/run/sshd").mkdir(parents=True, exist_ok=True)
         known = subprocess.run([_SSHD, "-t", "-f", str(probe)], capture_output=True, check=False).returncode == 0
-        return "\n".join(newer if known else lines) + "\n"
+        return "\n".join([*(newer if known else lines), *paths]) + "\n"
 
 
 def _new_key(path: Path) -> None:
