@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,10 @@ from edgewright.bundle.digest import sha256_hex
 from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.writer import write_bundle
 from edgewright.cli.main import main
+from edgewright.deploy.board import Board
 from edgewright.deploy.errors import DeployError, HostUnreachable
+from edgewright.deploy.facts import read_facts
+from edgewright.deploy.layout import Layout
 from edgewright.deploy.wheelhouse import Wheelhouse, make_wheelhouse, target_of
 from edgewright.device_profiles.profile import load_profile
 
@@ -151,6 +155,12 @@ def failed(capsys: pytest.CaptureFixture[str], words: list[str], code: int = 2) 
     """What ``edgewright WORDS`` says when it fails."""
     assert main(words) == code
     return capsys.readouterr().err
+
+
+def test_a_user_who_does_not_find_useradd_still_can_have_it_called(board: SshBoard) -> None:
+    with board.host("board") as host:
+        assert not host.run(["sh", "-c", "command -v useradd"]).ok
+        assert read_facts(Board(host, Layout()), time.time).values["useradd"] == "yes"
 
 
 def test_what_stands_in_the_way_is_told(board: SshBoard, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
