@@ -27,9 +27,9 @@ from edgewright.bundle.digest import sha256_hex
 from edgewright.bundle.golden import read_golden, write_golden
 from edgewright.bundle.writer import write_bundle
 from edgewright.cli.main import main
+from edgewright.deploy.asking import read_facts
 from edgewright.deploy.board import Board
 from edgewright.deploy.errors import DeployError, HostUnreachable
-from edgewright.deploy.facts import read_facts
 from edgewright.deploy.layout import Layout
 from edgewright.deploy.wheelhouse import Wheelhouse, make_wheelhouse, target_of
 from edgewright.device_profiles.profile import load_profile
