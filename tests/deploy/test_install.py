@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -12,10 +13,14 @@ from bundles import detector_parts, write_classifier, write_detector
 from fake_board import FakeBoard
 
 from edgewright.bundle.writer import write_bundle
+from edgewright.deploy import lock
+from edgewright.deploy.board import Board
 from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.install import Deployment, uninstall
+from edgewright.deploy.layout import Layout
+from edgewright.deploy.lock_scripts import TOUCH
 from edgewright.deploy.plan import Outcome, Plan, Seen, State
-from edgewright.deploy.request import Journal, Packed, Request, pack
+from edgewright.deploy.request import Journal, Packed, Request, needed_bytes, pack
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.settings import Settings
 from edgewright.deploy.steps.release import Release, ReleaseStep
@@ -459,3 +464,114 @@ def test_a_folder_bundle_becomes_one_file(tmp_path: Path) -> None:
     made = pack(folder, tmp_path / "scratch")
     assert made.file.suffix == ".edge"
     assert made.digest == pack(file, tmp_path).digest
+
+
+def stop_in(monkeypatch: pytest.MonkeyPatch, how: BaseException) -> None:
+    """Tidying breaks off when it has removed something."""
+    real = TidyStep.apply
+
+    def apply(step: TidyStep) -> str:
+        real(step)
+        raise how
+
+    monkeypatch.setattr(TidyStep, "apply", apply)
+
+
+@pytest.mark.parametrize("how", [DeployError("slow card"), KeyboardInterrupt()])
+def test_tidying_that_breaks_off_leaves_the_new_in_use(
+    site: Site, monkeypatch: pytest.MonkeyPatch, how: BaseException
+) -> None:
+    site.install("1")
+    site.install("2")
+    stop_in(monkeypatch, how)
+    if isinstance(how, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            site.install("3")
+    else:
+        outcome = site.install("3")
+        assert (outcome.error, outcome.left) == (None, [])
+        assert outcome.warnings == [f"tidying was left for the next time: {how}"]
+    bundles = site.fake.root / "var/lib/edgewright/bundles"
+    digests = [packed(site.folder / "bundles", version).digest[:12] for version in ("1", "2", "3")]
+    assert not (bundles / f"{digests[0]}.edge").exists()  # what an undone activation would have named as previous
+    assert [(bundles / link).resolve().stem for link in ("active", "previous")] == [digests[2], digests[1]]
+    assert (bundles / "active").resolve().is_file()
+    assert (site.fake.root / "opt/edgewright/current/bin/python").exists()
+    assert site.fake.told("active").strip() == "active"
+    assert site.fake.told("systemctl.log").count("restart --no-block edgewright.service") == 3
+
+
+def test_a_service_that_was_not_there_before_is_not_there_after_a_failure(site: Site) -> None:
+    site.install("1", service=False)
+    before = site.fake.tree()
+    site.fake.say("crashes", f"{packed(site.folder / 'bundles', '2').digest[:12]}.edge")
+    outcome = site.install("2")
+    assert "did not come up" in str(outcome.error)
+    assert outcome.left == []
+    assert site.fake.tree() == before
+    assert site.fake.told("active").strip() == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "running"),
+    [(True, False), (False, True), (False, False)],
+    ids=["stopped", "not started at boot", "neither"],
+)
+def test_a_failed_upgrade_leaves_the_service_as_its_owner_had_it(site: Site, *, enabled: bool, running: bool) -> None:
+    site.install("1")
+    run = site.fake.board.must
+    if not enabled:
+        run(["systemctl", "disable", "edgewright.service"], "disabling")
+    if not running:
+        run(["systemctl", "stop", "edgewright.service"], "stopping")
+    before = site.fake.tree()
+    site.fake.say("crashes", f"{packed(site.folder / 'bundles', '2').digest[:12]}.edge")
+    outcome = site.install("2")
+    assert "did not come up" in str(outcome.error)
+    assert outcome.left == []
+    assert site.fake.tree() == before
+    assert ServiceManager(site.fake.board).is_enabled() is enabled
+    assert site.fake.told("active").strip() == ("active" if running else "inactive")
+
+
+def test_the_bundle_is_counted_where_it_arrives_and_where_it_stays(tmp_path: Path) -> None:
+    bundle = packed(tmp_path / "bundles")
+    size = bundle.file.stat().st_size
+    request = Request(bundle, load_profile("x86-64"), environment=PurePosixPath("/env"))
+    larger = replace(bundle, file=tmp_path / "larger.edge")
+    larger.file.write_bytes(bytes(size + 1000))
+    for there in (True, False):
+        small, large = (needed_bytes(each, release_there=there) for each in (request, replace(request, bundle=larger)))
+        assert [more - less for more, less in zip(large, small, strict=True)] == [1000, 1000]
+    assert needed_bytes(request, release_there=True)[0] == size
+
+
+def test_a_bundle_that_does_not_fit_does_not_stay_in_part(site: Site) -> None:
+    assert site.install("1").error is None
+    before = site.fake.tree()
+    part = f".{packed(site.folder / 'bundles', '2').digest[:12]}.edge"
+    full = 'echo "mv: No space left on device" >&2; exit 1'
+    site.fake.replace("mv", f'case "$*" in *"{part}"*) {full} ;; esac; exec /bin/mv "$@"')
+    outcome = site.install("2")
+    assert "No space left on device" in str(outcome.error)
+    assert outcome.left == []
+    assert site.fake.tree() == before
+
+
+def test_the_lock_is_kept_while_files_are_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_TOUCHED_S", 0.0)
+    assert site.install().error is None
+    sent = next(number for number, argv in enumerate(site.fake.commands) if argv[0] == "send")
+    assert site.fake.commands[sent + 1][2] == TOUCH
+
+
+def test_an_empty_environment_in_a_root_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    fake = FakeBoard(tmp_path / "board")
+    (fake.root / "srv/env/bin").mkdir(parents=True)
+    board = Board(fake, Layout(PurePosixPath(fake.root)), system=False)
+    board.outside = sys.executable
+    before = fake.tree()
+    release = Release("1-x", "/srv/env/bin/python", environment=PurePosixPath("/srv/env"))
+    with pytest.raises(DeployError, match=r"/srv/env \(--python-env\) does not start edgewright; install it there"):
+        ReleaseStep(board, release).check()
+    assert fake.tree() == before

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shutil
+import tempfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,13 +18,13 @@ from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.holder import Holder
 from edgewright.deploy.local import LocalHost
 from edgewright.deploy.lock import BoardLock, held_now
-from edgewright.deploy.one_at_a_time import run_alone
+from edgewright.deploy.one_at_a_time import run_alone, run_under
 from edgewright.deploy.plan import Outcome, Seen
 from edgewright.deploy.remote_bench import BoardBench
 from edgewright.deploy.uninstall import uninstall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PLACE = "edgewright-deploy.lock"
 
@@ -171,19 +174,183 @@ def test_a_link_that_breaks_leaves_it_and_the_same_user_goes_on(fake: FakeBoard)
     assert fake.tree() == {}
 
 
-def test_whoever_lost_it_does_no_further_step(fake: FakeBoard) -> None:
-    step = Step(fake)
+class Meanwhile(Step):
+    """While it works, something happens."""
 
-    class Thief(Step):
-        def apply(self) -> str:
-            holder = fake.root / PLACE / "holder"
-            holder.write_text(holder.read_text().replace("id=", "id=f"))
-            return ""
+    title = "meanwhile"
 
-    outcome = run_alone(fake.board, "install", [Thief(fake), step], lambda _: None, dry=False)
+    def __init__(self, fake: FakeBoard, event: Callable[[], object]) -> None:
+        super().__init__(fake)
+        self._event = event
+
+    def apply(self) -> str:
+        self._event()
+        return super().apply()
+
+
+def three(fake: FakeBoard, event: Callable[[], object]) -> tuple[Outcome, list[Step], list[str]]:
+    """A step that is done, one in which something happens, and one that comes after that."""
+    steps = [Step(fake), Meanwhile(fake, event), Step(fake)]
+    started: list[str] = []
+    lock = BoardLock(fake.board, "install")
+    outcome = run_under(lock, list(steps), lambda _: None, after_undo=lambda: started.append("former"), dry=False)
+    return outcome, steps, started
+
+
+def taken_over(fake: FakeBoard, *, ended: bool) -> None:
+    """Another one comes hours later, and is at work still or has ended."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(lock, "_FORGOTTEN_S", 0)
+        with BoardLock(fake.board, "install"):
+            place = next(fake.root.rglob(PLACE))
+            shutil.copytree(place, Path(folder) / PLACE)
+        if not ended:
+            shutil.copytree(Path(folder) / PLACE, place)
+            signature = place / "holder"
+            signature.write_text(re.sub("where=.*", "where=elsewhere", signature.read_text()))
+
+
+@pytest.mark.parametrize("run", [True, False], ids=["with run", "without run"])
+@pytest.mark.parametrize("ended", [True, False], ids=["has ended", "at work"])
+def test_whoever_lost_it_does_no_further_step_and_takes_nothing_back(
+    fake: FakeBoard, *, ended: bool, run: bool
+) -> None:
+    if run:
+        (fake.root / "run").mkdir()
+    outcome, steps, started = three(fake, lambda: taken_over(fake, ended=ended))
     assert "somebody else has begun to work there meanwhile" in str(outcome.error)
-    assert (fake.root / PLACE).is_dir()  # the other one's
-    assert True not in step.seen[:-1]
+    assert [len(step.seen) for step in steps] == [1, 1, 0]
+    assert started == []
+    assert "step (somebody else has worked there since" in outcome.left[0]
+    assert outcome.left[1:] == ["meanwhile", "step"]
+    assert (held_now(fake, PurePosixPath(fake.root)) is not None) is not ended  # the other one's
+
+
+@pytest.mark.parametrize("run", [True, False], ids=["with run", "without run"])
+def test_a_board_that_restarted_in_the_middle_is_told_and_all_is_taken_back(fake: FakeBoard, *, run: bool) -> None:
+    if run:
+        (fake.root / "run").mkdir()
+    outcome, steps, started = three(fake, fake.restart)
+    assert "the board restarted in the middle; run this again, and it goes on" in str(outcome.error)
+    assert outcome.left == []
+    place = fake.root / ("run" if run else ".") / PLACE
+    assert [len(step.seen) for step in steps] == [2, 2, 1]
+    assert run or all(step.seen[-1] for step in steps)  # undone while nobody else may begin
+    assert started == ["former"]
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["has ended", "at work"])
+def test_whoever_worked_since_the_board_restarted_is_left_alone(fake: FakeBoard, *, ended: bool) -> None:
+    (fake.root / "run").mkdir()
+    (fake.root / "opt/edgewright").mkdir(parents=True)
+
+    def event() -> None:
+        fake.restart()
+        taken_over(fake, ended=ended)
+
+    outcome, steps, started = three(fake, event)
+    assert "somebody else has begun" in str(outcome.error)
+    assert [len(step.seen) for step in steps] == [1, 1, 0]
+    assert started == []
+    assert len(outcome.left) == 3
+
+
+def test_one_that_was_removed_by_hand_while_nobody_else_came_is_taken_again_to_undo(fake: FakeBoard) -> None:
+    (fake.root / "run").mkdir()
+    outcome, _, started = three(fake, lambda: shutil.rmtree(fake.root / "run" / PLACE))
+    assert "removed by hand" in str(outcome.error)
+    assert (outcome.left, started) == ([], ["former"])
+
+
+def test_who_had_it_last_is_forgotten_with_the_last_of_what_is_installed(fake: FakeBoard) -> None:
+    (fake.root / "run").mkdir()
+    (fake.root / "opt/edgewright").mkdir(parents=True)
+    with BoardLock(fake.board, "install"):
+        pass
+    assert [path.name for path in (fake.root / "run").iterdir()] == ["edgewright-deploy.last"]
+    with BoardLock(fake.board, "uninstall"):
+        (fake.root / "opt/edgewright").rmdir()
+    assert not list((fake.root / "run").iterdir())
+
+
+def holder(fake: FakeBoard) -> Path:
+    return Path(fake.root / PLACE / "holder")
+
+
+def aged(fake: FakeBoard) -> None:
+    holder(fake).write_text(re.sub("touched=.*", "touched=7", holder(fake).read_text()))
+
+
+def test_long_work_touches_it_now_and_then(fake: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = BoardLock(fake.board, "install")
+    mine.keep()  # not held yet
+    with mine:
+        aged(fake)
+        mine.keep()
+        assert "touched=7\n" in holder(fake).read_text()
+        monkeypatch.setattr(lock, "_TOUCHED_S", 0.0)
+        mine.keep()
+        assert "touched=7\n" not in holder(fake).read_text()
+        fake.cut_at = 0
+        mine.keep()  # for the work itself to notice
+        fake.cut_at = None
+        taken_over(fake, ended=False)
+        with pytest.raises(DeployError, match="somebody else has begun"):
+            mine.keep()
+    asked = len(fake.commands)
+    mine.keep()
+    assert len(fake.commands) == asked
+
+
+def test_on_a_full_disk_it_is_still_ours(fake: FakeBoard) -> None:
+    with BoardLock(fake.board, "install") as mine:
+        (fake.root / PLACE / holder(fake).read_text().split("\n")[0].removeprefix("id=")).mkdir()  # cannot be written
+        aged(fake)
+        mine.touch()
+        mine.regain()
+        assert "touched=7\n" in holder(fake).read_text()
+
+
+def test_one_that_is_signed_at_the_last_moment_is_given_back(fake: FakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_SIGNED_S", 0.0)
+    (fake.root / PLACE).mkdir()
+    now = f"boot={fake.told('boot_id').strip()}\\ntouched=99999999"
+    sign_it = f"printf 'id=0123456789abcdef\\nby=late@desk\\n{now}\\n' > \"$R/{PLACE}/holder\""
+    fake.replace("mv", f'[ "$2" != "$R/{PLACE}" ] || {sign_it}; exec /bin/mv "$@"')
+    with pytest.raises(DeployError, match="late@desk"):
+        work(fake)
+    assert "id=0123456789abcdef" in holder(fake).read_text()
+    assert fake.tree().keys() == {PLACE, f"{PLACE}/holder"}
+
+
+def test_one_that_is_given_back_does_not_land_in_that_of_a_third(fake: FakeBoard) -> None:
+    sign(fake, boot="of a former start")
+    fresh = f"boot={fake.told('boot_id').strip()}\\ntouched=99999999"
+    other = f"printf 'id=0123456789abcdef\\n{fresh}\\n'"
+    third = f"printf 'id=fedcba9876543210\\nby=third@desk\\n{fresh}\\n'"
+    there = f'"$R/{PLACE}"'
+    fake.replace(
+        "mv",
+        f'if [ "$2" = {there} ]; then {other} > {there}/holder; /bin/mv "$@"; mkdir {there}; {third} > {there}/holder; '
+        f'else exec /bin/mv "$@"; fi',
+    )
+    with pytest.raises(DeployError, match="third@desk"):
+        work(fake)
+    assert "id=fedcba9876543210" in holder(fake).read_text()
+    assert fake.tree().keys() == {PLACE, f"{PLACE}/holder"}
+
+
+def test_whoever_signs_second_does_not_have_it(fake: FakeBoard) -> None:
+    """Its folder was taken away, and another one's lies there, before it had signed."""
+    other = "printf 'id=0123456789abcdef\\nby=first@desk\\nboot=%s\\ntouched=99999999\\n'"
+    fake.replace(
+        "mkdir", f'/bin/mkdir "$@" && {other} "$(cat "$S/boot_id")" > "$R/{PLACE}/holder"'
+    )  # fmt: skip
+    with pytest.raises(DeployError, match="first@desk"):
+        work(fake)
+    assert "id=0123456789abcdef" in holder(fake).read_text()
+    assert fake.tree().keys() == {PLACE, f"{PLACE}/holder"}
 
 
 def test_what_lies_there_is_bounded_and_does_not_reach_the_terminal(fake: FakeBoard) -> None:

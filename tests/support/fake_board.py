@@ -8,6 +8,8 @@ cut after any number of commands.
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -44,10 +46,12 @@ _TOOLS = {
     "journalctl": 'cat "$S/journal" 2>/dev/null',
     "systemctl": """
 echo "$*" >> "$S/systemctl.log"
+U=/etc/systemd/system/edgewright.service W=$R/etc/systemd/system/multi-user.target.wants
 case "$1" in
-enable) touch "$S/enabled" ;;
-is-enabled) [ -f "$S/enabled" ] ;;
-disable) rm -f "$S/enabled"; [ -f "$S/stubborn" ] || echo inactive > "$S/active" ;;
+enable) mkdir -p "$W" && ln -sf "$U" "$W/" ;;
+is-enabled) [ -L "$W/edgewright.service" ] ;;
+disable) [ -f "$R$U" ] || { echo "no such unit" >&2; exit 1; }; rm -f "$W/edgewright.service"; rmdir "$W" 2>/dev/null || true ;;
+stop) [ -f "$S/stubborn" ] || echo inactive > "$S/active" ;;
 restart)
     if grep -qxF "$(readlink "$R/var/lib/edgewright/bundles/active")" "$S/crashes" 2>/dev/null
     then echo crashed > "$S/active"; else echo active > "$S/active"; fi ;;
@@ -110,11 +114,12 @@ class FakeBoard(LocalHost):
         self._state = folder / "state"
         for made in (self.root, self._state, folder / "tools", folder / "systemd"):
             made.mkdir(parents=True, exist_ok=True)
+        self.say("boot_id", Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         for name, text in {**_ANSWERS, **answers}.items():
             self.say(name, text)
         for name, script in _TOOLS.items():
             if name not in without:
-                self._tool(name, f'S="{self._state}"; R="{self.root}"; {script}')
+                self.replace(name, script)
         for number, name in enumerate(_PYTHONS):
             self._tool(name, f"echo '{pythons[number]}'" if number < len(pythons) else "exit 1")
         self._systemd = folder / "systemd" if systemd else folder / "no-systemd"
@@ -124,9 +129,22 @@ class FakeBoard(LocalHost):
         """For the steps."""
         return Board(self, Layout(PurePosixPath(self.root)))
 
+    def replace(self, tool: str, script: str) -> None:
+        """Has a program answer otherwise; it knows the board's root as ``$R``."""
+        self._tool(tool, f'S="{self._state}"; R="{self.root}"; {script}')
+
     def say(self, name: str, text: str) -> None:
         """Changes an answer."""
         (self._state / name).write_text(text + "\n", encoding="utf-8")
+
+    def restart(self) -> None:
+        """As after a power cut: another start, and nothing in ``/run``."""
+        self.say("boot_id", f"{uuid.uuid4()}")
+        if (self.root / "run").is_dir():
+            shutil.rmtree(self.root / "run")
+            (self.root / "run").mkdir()
+        else:
+            shutil.rmtree(self.root / "edgewright-deploy.lock", ignore_errors=True)
 
     def told(self, name: str) -> str:
         """What a tool left in a file of the state."""
@@ -182,6 +200,7 @@ class FakeBoard(LocalHost):
         # Places that no program stands before are moved in the scripts themselves.
         moved = [
             word.replace("/proc/mounts", f"{self._state}/mounts")
+            .replace("/proc/sys/kernel/random/boot_id", f"{self._state}/boot_id")
             .replace("/run/systemd/system", str(self._systemd))
             .replace("PATH=/usr/bin:/usr/local/bin:", "PATH=")
             for word in argv

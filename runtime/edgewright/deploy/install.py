@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgewright.deploy.asking import read_facts
@@ -16,7 +17,8 @@ from edgewright.deploy.errors import DeployError
 from edgewright.deploy.facts import Python
 from edgewright.deploy.judging import Wanted, why_not
 from edgewright.deploy.layout import USER
-from edgewright.deploy.one_at_a_time import run_alone
+from edgewright.deploy.lock import BoardLock
+from edgewright.deploy.one_at_a_time import run_under
 from edgewright.deploy.plan import State, StepResult
 from edgewright.deploy.request import Journal, formats_for, needed_bytes, release_for
 from edgewright.deploy.root_facts import environment_in, runs_here
@@ -83,6 +85,7 @@ class Deployment:
         self._board = board
         self._request = request
         self._on_bytes = on_bytes
+        self._lock = BoardLock(board, "install")
         self._service = (service or ServiceManager(board)) if request.service and board.system else None
         self.facts: Facts | None = None
         self.notes: list[str] = []
@@ -109,8 +112,16 @@ class Deployment:
         steps = self._steps()
         on_result(StepResult("board", State.UNCHANGED, str(self.facts)))
         activation = next(step for step in steps if isinstance(step, ActivateStep))
-        undone = activation.start_former
-        return run_alone(self._board, "install", steps, on_result, after_undo=undone, on_begin=on_begin, dry=dry)
+        return run_under(
+            self._lock,
+            steps,
+            on_result,
+            # Once the new is in use, the former must not be put back: tidying may have removed what that needs.
+            afterwards=[TidyStep(self._board)],
+            after_undo=activation.start_former,
+            on_begin=on_begin,
+            dry=dry,
+        )
 
     def _steps(self) -> list[Step]:
         board, request, layout = self._board, self._request, self._board.layout
@@ -144,7 +155,7 @@ class Deployment:
         if request.profile_text is not None:
             steps.append(FileStep(board, "profile", layout.profile, request.profile_text))
         steps += [
-            BundleStep(board, bundle.file, bundle.digest, self._on_bytes),
+            BundleStep(board, bundle.file, bundle.digest, self._sent),
             ProofStep(
                 board,
                 release=release_name,
@@ -157,13 +168,17 @@ class Deployment:
             ActivateStep(
                 board, release=release_name, digest=bundle.digest, service=self._service, wait_s=request.wait_s
             ),
-            TidyStep(board),
         ]
         if bundle.manifest.provenance.verdict in {"FAIL", "INCONCLUSIVE"}:
             self.notes.append(
                 f"this bundle's contract ended {bundle.manifest.provenance.verdict}; see 'edgewright report'"
             )
         return steps
+
+    def _sent(self, name: str, sent: int, total: int) -> None:
+        self._lock.keep()
+        if self._on_bytes is not None:
+            self._on_bytes(name, sent, total)
 
     def _release(self, facts: Facts) -> tuple[str, ReleaseStep]:
         board, request = self._board, self._request
@@ -189,7 +204,7 @@ class Deployment:
             incoming = board.layout.on(board.layout.incoming)
             release = release_for(request, facts, python, incoming, vendor_engine=vendor)
             if board.run(["test", "-e", str(board.layout.on(board.layout.release(release.name)))]).ok:
-                wanted = wanted.without_room()
+                wanted = replace(wanted, needed_bytes=needed_bytes(request, release_there=True))
         reasons = why_not(board.name, facts, wanted)
         if reasons or release is None:
             raise DeployError("\n".join(reasons))
@@ -201,7 +216,7 @@ class Deployment:
             if house is None
             else "make the wheelhouse again"
         )
-        return release.name, ReleaseStep(board, release, on_bytes=self._on_bytes, help_offline=offline)
+        return release.name, ReleaseStep(board, release, on_bytes=self._sent, help_offline=offline)
 
     def _python_of_root(self, python: Python | None) -> Python | None:
         """The interpreter that a root's release gets; what runs it from here is noted on the board."""

@@ -5,7 +5,8 @@ stroke, so that of two only one can have it, and only the superuser may make it 
 for nothing: the board has started anew since, the same user's deployment on the same workstation runs no more (see
 ``holder``), or nothing was heard of it for hours, by the board's own count of seconds since its start.
 
-Whoever holds it touches it before every step, and learns then when somebody else has taken it over.
+Whoever holds it touches it before every step and while files are sent, and learns then when somebody else has taken it
+over. Nothing is undone then: what lies there may be the other one's by now.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.text import plain
 from edgewright.deploy.errors import DeployError
 from edgewright.deploy.holder import Holder
+from edgewright.deploy.lock_scripts import FREE, HELD, LOOK, RESTARTED, TAKE, TAKEN, TOUCH, UNSIGNED
 from edgewright.deploy.words import brief
 
 if TYPE_CHECKING:
@@ -29,36 +31,15 @@ if TYPE_CHECKING:
 
 __all__ = ["BoardLock", "Held", "held_now"]
 
-# A step may take half an hour, and three of them one more than another.
+# Sending a file touches it, too. The longest without is a release once its wheels are there: an environment, what pip
+# installs, and what is compiled, 50 minutes by their own limits.
 _FORGOTTEN_S = 2 * 3600
+_TOUCHED_S = 600.0
 _SIGNED_S = 1.0
-_TAKEN, _HELD, _LOST = "taken", "held", "lost"
-_PLACE = """\
-lock=$1
-if [ -d "$1/run" ] && [ ! -L "$1/run" ]; then lock=$1/run; fi
-lock=$lock/edgewright-deploy.lock
-now() { echo "boot=$(cat /proc/sys/kernel/random/boot_id)"; echo "touched=$(cut -d. -f1 /proc/uptime)"; }
-write() { { printf %s "$1"; now; } > "$lock/holder.part" && mv -f "$lock/holder.part" "$lock/holder"; }
-mine() { grep -qxF "id=$1" "$lock/holder" 2>/dev/null; }
-"""
-_LOOK = f"""{_PLACE}
-if [ -d "$lock" ]; then echo held; echo "place=$lock"; now; echo; cat "$lock/holder" 2>/dev/null; fi
-true
-"""
-# A lock that somebody else took over between the look and this is put back.
-_TAKE = f"""{_PLACE}
-umask 022
-if [ -n "$4" ] && [ -d "$lock" ]; then
-    mv -f "$lock" "$lock.$2" || exit 1
-    if [ "$4" != - ] && ! grep -qxF "id=$4" "$lock.$2/holder"; then mv -f "$lock.$2" "$lock"; fi
-    rm -rf "$lock.$2"
-fi
-if said=$(mkdir "$lock" 2>&1); then write "$3" && echo taken
-elif [ -d "$lock" ]; then echo held; echo "place=$lock"; now; echo; cat "$lock/holder" 2>/dev/null; true
-else echo "$said" >&2; exit 1; fi
-"""
-_TOUCH = f'{_PLACE}\nif mine "$2"; then umask 022; write "$3"; else echo lost; fi\n'
-_FREE = f'{_PLACE}\nif mine "$2"; then rm -rf "$lock"; fi\n'
+
+
+class _LostError(DeployError):
+    """It is not ours any more."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +87,11 @@ class Held:
 
 
 class BoardLock:
-    """The right to change a board, as a context manager. Leaving gives it back, where the board can be reached."""
+    """The right to change a board, as a context manager. Leaving gives it back, where the board can be reached.
+
+    Attributes:
+        board: Which.
+    """
 
     def __init__(self, board: Board, what: str) -> None:
         """Nothing happens yet.
@@ -115,10 +100,12 @@ class BoardLock:
             board: Which.
             what: What it is taken for, such as ``install``.
         """
-        self._board = board
+        self.board = board
         self._holder = Holder.here(what)
         self._root = board.layout.on(board.layout.top)
         self._left = False
+        self._boot = ""
+        self._touched: float | None = None
 
     def __enter__(self) -> Self:
         """Takes it.
@@ -137,9 +124,10 @@ class BoardLock:
 
     def __exit__(self, *_: object) -> None:
         """Gives it back."""
+        self._touched = None
         try:
             if not self._left:
-                self._ask(_FREE)
+                self._ask(FREE)
         except DeployError:  # the next deployment of this user sees that this one is gone
             return
         finally:
@@ -153,30 +141,75 @@ class BoardLock:
         """Says that the work goes on.
 
         Raises:
-            DeployError: Somebody else has taken it over.
+            DeployError: It is ours no more: the board has restarted, or somebody else has taken it over.
         """
-        if self._ask(_TOUCH).startswith(_LOST):
+        said = self._ask(TOUCH, self._boot)
+        self._touched = time.monotonic()
+        if said.startswith(RESTARTED):
+            msg = f"{self.board.name}: the board restarted in the middle; run this again, and it goes on"
+            raise _LostError(msg)
+        if not said.startswith("ours"):
             msg = (
-                f"{self._board.name}: somebody else has begun to work there meanwhile (this machine was away for hours, or "
-                f"the board restarted); run this again when that has ended"
+                f"{self.board.name}: somebody else has begun to work there meanwhile (nothing was heard of this machine for "
+                f"hours, or its lock was removed by hand); run this again when that has ended"
             )
-            raise DeployError(msg)
+            raise _LostError(msg)
+
+    def keep(self) -> None:
+        """Touches it in the middle of long work, where the last time was a while ago; nothing while it is not held.
+
+        A board that is too busy to answer, or cannot be reached, is for the work itself to notice.
+
+        Raises:
+            DeployError: It is ours no more.
+        """
+        if self._touched is None or time.monotonic() - self._touched < _TOUCHED_S:
+            return
+        self._touched = time.monotonic()
+        try:
+            self.touch()
+        except _LostError:
+            raise
+        except DeployError:
+            return
+
+    def regain(self) -> None:
+        """Before something is undone: it is ours, or ours again after the board has restarted.
+
+        Raises:
+            DeployError: Somebody else has worked there since.
+            HostUnreachable: The board cannot be talked to.
+        """
+        try:
+            self.touch()
+        except _LostError as error:
+            said = self._ask(TAKE, "", self._boot)
+            if not said.startswith(TAKEN):
+                msg = (
+                    "somebody else has worked there since, and what lies there may be theirs; nothing more of it was taken "
+                    "back"
+                )
+                raise DeployError(msg) from error
+            self._have(said)
 
     def _take(self) -> None:
-        said = self._ask(_TAKE, "")
-        if said.startswith(_TAKEN):
-            return
-        if not _read(said).holder.id:  # whoever makes it signs it at once, or the power went
-            time.sleep(_SIGNED_S)
-            said = self._ask(_TAKE, "")
+        said = self._ask(TAKE, "", "")
+        if not said.startswith(TAKEN) and not _read(said).holder.id:
+            time.sleep(_SIGNED_S)  # whoever makes it signs it at once, or the power went
+            said = self._ask(TAKE, "", "")
         held = _read(said)
-        if said.startswith(_HELD) and not (held.counts and held.holder.id):
-            said = self._ask(_TAKE, held.holder.id or "-")
-        if not said.startswith(_TAKEN):
-            raise DeployError(_read(said).words(self._board.name))
+        if said.startswith(HELD) and not (held.counts and held.holder.id):
+            said = self._ask(TAKE, held.holder.id or UNSIGNED, "")
+        if not said.startswith(TAKEN):
+            raise DeployError(_read(said).words(self.board.name))
+        self._have(said)
+
+    def _have(self, said: str) -> None:
+        self._boot = brief(_values(said).get("boot", ""), 40)
+        self._touched = time.monotonic()
 
     def _ask(self, script: str, *words: str) -> str:
-        return self._board.sh(
+        return self.board.sh(
             script,
             self._root,
             self._holder.id,
@@ -196,8 +229,8 @@ def held_now(host: Host, root: PurePosixPath) -> Held | None:
     Raises:
         HostUnreachable: It cannot be talked to.
     """
-    done = host.run(["sh", "-c", _LOOK, "sh", str(root)])
-    if not done.out.startswith(_HELD):
+    done = host.run(["sh", "-c", LOOK, "sh", str(root)])
+    if not done.out.startswith(HELD):
         return None
     held = _read(done.out)
     return held if held.counts else None

@@ -9,20 +9,35 @@ from edgewright.deploy.lock import BoardLock, held_now
 from edgewright.deploy.plan import Plan, State, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgewright.deploy.board import Board
     from edgewright.deploy.plan import Outcome, Seen, Step
 
-__all__ = ["run_alone"]
+__all__ = ["run_alone", "run_under"]
 
 
 def run_alone(
-    board: Board,
-    what: str,
+    board: Board, what: str, steps: list[Step], on_result: Callable[[StepResult], None], *, dry: bool
+) -> Outcome:
+    """Runs steps while nobody else may; see ``run_under``.
+
+    Args:
+        board: Where.
+        what: What others are told that it is.
+        steps: In order.
+        on_result: Told of every step as it ends.
+        dry: Only look.
+    """
+    return run_under(BoardLock(board, what), steps, on_result, dry=dry)
+
+
+def run_under(
+    lock: BoardLock,
     steps: list[Step],
     on_result: Callable[[StepResult], None],
     *,
+    afterwards: Sequence[Step] = (),
     after_undo: Callable[[], None] | None = None,
     on_begin: Callable[[str], None] | None = None,
     dry: bool,
@@ -30,10 +45,10 @@ def run_alone(
     """Runs steps while nobody else may; a dry run only says who has the board.
 
     Args:
-        board: Where.
-        what: What others are told that it is.
-        steps: In order.
+        lock: Of the board; taken here.
+        steps: In order. They ``keep`` the lock in the middle of what takes hours.
         on_result: Told of every step as it ends.
+        afterwards: See ``Plan``.
         after_undo: See ``Plan``.
         on_begin: Told the title of every step that begins to work.
         dry: Only look.
@@ -43,23 +58,30 @@ def run_alone(
         HostUnreachable: The board cannot be talked to.
     """
     if dry:
-        outcome = Plan(steps, on_result, after_undo=after_undo).run(dry=True)
+        board = lock.board
+        outcome = Plan(steps, on_result, afterwards=afterwards).run(dry=True)
         held = held_now(board.host, board.layout.on(board.layout.top))
         if held is not None:
             result = StepResult("lock", State.UNCHANGED, f"a real run would be refused: {held.words(board.name)}")
             outcome.results.append(result)
             on_result(result)
         return outcome
-    with BoardLock(board, what) as lock:
-        locked = [_LockedStep(step, lock) for step in steps]
-        outcome = Plan(locked, on_result, after_undo=after_undo, on_begin=on_begin).run()
+    with lock:
+        outcome = Plan(
+            [_LockedStep(step, lock) for step in steps],
+            on_result,
+            afterwards=[_LockedStep(step, lock) for step in afterwards],
+            before_undo=lock.regain,
+            after_undo=after_undo,
+            on_begin=on_begin,
+        ).run()
         if outcome.left and isinstance(outcome.error, HostUnreachable):
             lock.leave()
         return outcome
 
 
 class _LockedStep:
-    """A step that is begun only while the lock is ours."""
+    """A step that is begun only while the lock is ours. Whether it may be undone is the plan's to ask."""
 
     def __init__(self, step: Step, lock: BoardLock) -> None:
         self._step = step

@@ -3,6 +3,9 @@
 A step looks first whether all is so already, and then does nothing: running a plan twice changes nothing the second
 time, and running it after a break does what is still missing. When a step fails, or somebody presses Ctrl-C, what was
 done is undone in reverse, the half-done step included, and the board is as it was.
+
+Once every step is done, that is final. What only clears up behind them comes after that: it may destroy what undoing
+would need, so nothing is undone any more whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -122,6 +125,9 @@ class Plan:
         self,
         steps: Sequence[Step],
         on_result: Callable[[StepResult], None],
+        *,
+        afterwards: Sequence[Step] = (),
+        before_undo: Callable[[], None] | None = None,
         after_undo: Callable[[], None] | None = None,
         on_begin: Callable[[str], None] | None = None,
     ) -> None:
@@ -130,12 +136,16 @@ class Plan:
         Args:
             steps: In order.
             on_result: Told of every step as it ends.
+            afterwards: What clears up when all of them are done. One that fails is a warning; none is ever undone.
+            before_undo: Called before each step is undone; raises a ``DeployError`` where nothing may be undone any more.
             after_undo: Called when everything was undone, for what can only then be started again.
             on_begin: Told the title of every step that begins to work.
         """
         self._on_begin = on_begin
+        self._before_undo = before_undo
         self._after_undo = after_undo
         self._steps = steps
+        self._afterwards = afterwards
         self._on_result = on_result
 
     def run(self, *, dry: bool = False) -> Outcome:
@@ -148,7 +158,7 @@ class Plan:
             What was done; ``error`` says why it failed.
 
         Raises:
-            KeyboardInterrupt: Somebody pressed Ctrl-C; all was undone before.
+            KeyboardInterrupt: Somebody pressed Ctrl-C; what was not final yet was undone before.
         """
         outcome = Outcome()
         begun: list[Step] = []
@@ -163,7 +173,17 @@ class Plan:
         except BaseException:
             self._undo(begun, outcome)
             raise
+        else:
+            for step in self._afterwards:
+                self._clear_up(step, outcome, dry=dry)
         return outcome
+
+    def _clear_up(self, step: Step, outcome: Outcome, *, dry: bool) -> None:
+        try:
+            self._run_step(step, [], outcome, dry=dry)
+        except EdgewrightError as error:
+            warning = f"{step.title} was left for the next time: {error}"
+            self._tell(outcome, StepResult(step.title, State.FAILED, warning, warning))
 
     def _run_step(self, step: Step, begun: list[Step], outcome: Outcome, *, dry: bool) -> None:
         seen = step.check()
@@ -179,25 +199,49 @@ class Plan:
             self._tell(outcome, StepResult(step.title, State.CHANGED, words, seen.warning))
 
     def _undo(self, begun: list[Step], outcome: Outcome) -> None:
-        gone: HostUnreachable | None = None
+        stopped = False
         for step in reversed(begun):
-            if gone is not None:  # asking a dead link once is enough
+            if stopped:  # asking a dead link, or whoever has the board now, once is enough
                 outcome.left.append(step.title)
                 continue
             try:
+                if not self._may_undo(step.title, outcome):
+                    stopped = True
+                    continue
                 step.undo()
-            except HostUnreachable as error:
-                gone = error
+            except HostUnreachable:
+                stopped = True
                 outcome.left.append(step.title)
             except EdgewrightError as error:
                 outcome.left.append(f"{step.title} ({error})")
             else:
                 self._tell(outcome, StepResult(step.title, State.UNDONE, "as before"))
-        if gone is None and self._after_undo is not None:
-            try:
-                self._after_undo()
-            except EdgewrightError as error:
-                outcome.left.append(f"starting what ran before ({error})")
+        if not stopped and self._after_undo is not None:
+            self._start_former(self._after_undo, outcome)
+
+    def _start_former(self, after_undo: Callable[[], None], outcome: Outcome) -> None:
+        what = "starting what ran before"
+        try:
+            if self._may_undo(what, outcome):
+                after_undo()
+        except EdgewrightError as error:
+            outcome.left.append(f"{what} ({error})")
+
+    def _may_undo(self, what: str, outcome: Outcome) -> bool:
+        """Whether undoing may go on; where it may not, why stands in the outcome.
+
+        Raises:
+            HostUnreachable: The board cannot be asked.
+        """
+        try:
+            if self._before_undo is not None:
+                self._before_undo()
+        except HostUnreachable:
+            raise
+        except EdgewrightError as error:
+            outcome.left.append(f"{what} ({error})")
+            return False
+        return True
 
     def _tell(self, outcome: Outcome, result: StepResult) -> None:
         outcome.results.append(result)

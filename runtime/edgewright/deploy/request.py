@@ -155,15 +155,26 @@ def check_variant(packed: Packed, profile: DeviceProfile, name: str | None) -> N
     raise DeployError(msg)
 
 
-def needed_bytes(request: Request) -> tuple[int, int]:
-    """Room for a new release, and for the bundle with the service's data."""
-    if request.environment is not None:
+def needed_bytes(request: Request, *, release_there: bool = False) -> tuple[int, int]:
+    """Room where releases lie, and where the bundle and the service's data do.
+
+    The bundle arrives beside the releases and is copied from there where its place is on another disk.
+
+    Args:
+        request: What is wanted.
+        release_there: Whether only the bundle is to come.
+    """
+    bundle = request.bundle.file.stat().st_size
+    if release_there:
+        release = 0
+    elif request.environment is not None:
         release = _MIB
     elif request.wheelhouse is not None:
         release = _UNPACKED * request.wheelhouse.bytes
     else:
         release = _ONLINE_BYTES
-    return release + _SPARE_BYTES, 2 * request.bundle.file.stat().st_size + _SPARE_BYTES
+    spare = 0 if release_there else _SPARE_BYTES
+    return release + bundle + spare, bundle + _SPARE_BYTES
 
 
 def release_for(

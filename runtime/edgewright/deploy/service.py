@@ -63,6 +63,14 @@ class ServiceManager:
         """Whether it said that it is ready, and still runs."""
         return self.state().get("ActiveState") == "active"
 
+    def is_wanted(self) -> bool:
+        """Whether it runs, or is about to: one that crashes and is started again counts, one that was given up does not."""
+        return self.state().get("ActiveState", "") not in {"inactive", "failed", ""}
+
+    def is_enabled(self) -> bool:
+        """Whether it is started at boot."""
+        return self._board.run(["systemctl", "is-enabled", "--quiet", SERVICE]).ok
+
     def start(self, wait_s: float) -> str:
         """Starts it anew and waits until it has said READY and stays up.
 
@@ -103,7 +111,20 @@ class ServiceManager:
         Raises:
             DeployError: It still runs.
         """
-        self._board.run(["systemctl", "disable", "--now", "--quiet", SERVICE], timeout_s=_STOP_S)
+        self._board.run(["systemctl", "disable", "--quiet", SERVICE])
+        self.halt()
+
+    def disable(self) -> None:
+        """Starts it no more at boot; one that runs runs on."""
+        self._board.must(["systemctl", "disable", "--quiet", SERVICE], f"disabling {SERVICE}")
+
+    def halt(self) -> None:
+        """Stops it until the next boot, or until it is started.
+
+        Raises:
+            DeployError: It still runs.
+        """
+        self._board.run(["systemctl", "stop", SERVICE], timeout_s=_STOP_S)
         now = self.state().get("ActiveState", "inactive")
         if now not in {"inactive", "failed", ""}:
             msg = (

@@ -1,6 +1,7 @@
 """The new release and the new bundle are put to use, both in one stroke each, and the service runs them.
 
-What was in use before is named by the links ``previous``. A service that does not come up is brought back to it.
+What was in use before is named by the links ``previous``. A service that does not come up is brought back to it; one that
+its owner had stopped, or did not have started at boot, is so again.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ class ActivateStep:
         self._previous = {layout.current: layout.former, layout.active: layout.former_bundle}
         self._before: dict[PurePosixPath, str | None] = {}
         self._record_before: bytes | None = None
+        self._was_enabled = False
+        self._was_wanted = False
         self._disturbed = False
 
     def check(self) -> Seen:
@@ -92,13 +95,17 @@ class ActivateStep:
             board.set_link(place, target)
         words = "in use"
         if self._service is not None:
+            self._was_enabled, self._was_wanted = self._service.is_enabled(), self._service.is_wanted()
             self._disturbed = True
             words = self._service.start(self._wait_s)
         board.write(layout.record, self._state(), "600", None)
         return words
 
     def undo(self) -> None:
-        """Points the links back; ``start_former`` starts what they name once all else is undone, too."""
+        """Points the links back, and stops what did not run before.
+
+        ``start_former`` starts what they name once all else is undone, too.
+        """
         for place, target in self._before.items():
             self._board.set_link(place, target)
         record = self._board.layout.record
@@ -106,13 +113,21 @@ class ActivateStep:
             self._board.must(["rm", "-f", "--", str(self._board.layout.on(record))], f"removing {record}")
         elif self._record_before is not None:
             self._board.write(record, self._record_before, "600", None)
-        if self._disturbed and self._service is not None and self._before[self._board.layout.current] is None:
-            self._service.stop()
-            self._disturbed = False
+        if self._disturbed and self._service is not None:
+            self._put_back(self._service)
+
+    def _put_back(self, service: ServiceManager) -> None:
+        """While the unit is still there: it names the links that enabling made."""
+        try:
+            if not self._was_enabled:
+                service.disable()
+        finally:
+            if not self._was_wanted:
+                service.halt()
 
     def start_former(self) -> None:
         """After everything was undone: starts what ran before, where the service was disturbed."""
-        if self._disturbed and self._service is not None:
+        if self._disturbed and self._was_wanted and self._service is not None:
             self._service.reload()
             self._service.restart_quietly()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.layout import USER
 from edgewright.deploy.plan import Seen
-from edgewright.deploy.transfer import digest_of
+from edgewright.deploy.transfer import digest_of, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class BundleStep:
         self._on_bytes = on_bytes
         self._kept = False
         self._putting = False
+        self._refused = False
 
     def check(self) -> Seen:
         """Compares digests."""
@@ -57,7 +59,13 @@ class BundleStep:
         told, name = self._on_bytes, self._file.local.name
         on_bytes = None if told is None else lambda sent, total: told(name, sent, total)
         staged = self._board.staged(self._place.name)
-        self._board.host.send(self._file.local, staged, root=True, on_bytes=on_bytes)
+        try:
+            self._board.host.send(self._file.local, staged, root=True, on_bytes=on_bytes)
+        except HostUnreachable:
+            raise
+        except DeployError:  # such as a full disk, which what arrived would keep full
+            self._refused = True
+            raise
         kept = self._board.sh(_KEEP, self._there, self._old, doing="keeping the former bundle", timeout_s=_SUM_S)
         self._kept = bool(kept.strip())
         self._putting = True
@@ -65,12 +73,18 @@ class BundleStep:
         return f"{self._place} ({self._file.size / 1e6:.1f} MB)"
 
     def undo(self) -> None:
-        """Puts back what was there; a bundle that this run did not write stays."""
-        gone = [str(self._board.staged(self._place.name))]
+        """Puts back what was there; a bundle that this run did not write stays.
+
+        What had arrived when sending was broken off stays, too: the next time goes on from there.
+        """
+        staged = self._board.staged(self._place.name)
+        gone = [str(staged)]
+        if self._refused:
+            gone.append(str(part_of(staged, self._file)))
         if self._putting and self._kept:
             self._board.put(self._old, self._place, "640", f"{USER}:{USER}")
         elif self._putting:
-            gone.append(self._there)
+            gone += [self._there, f"{self._there}.new"]
         self._board.must(["rm", "-f", "--", *gone, str(self._old)], "removing the bundle that was sent")
 
     @property

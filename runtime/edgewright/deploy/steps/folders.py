@@ -88,6 +88,7 @@ class FoldersStep:
             DeployError: One of them is a link.
         """
         missing = [str(folder.place) for folder, right in zip(self._folders, self._right(), strict=True) if not right]
+        missing += [str(place) for place in self._absent(self._parents) if str(place) not in missing]
         if missing:
             return Seen(done=False, words=f"make {', '.join(missing)}")
         return Seen(done=True, words=f"{len(self._folders)} folders")
@@ -96,9 +97,9 @@ class FoldersStep:
         """Makes what is missing and mends owners."""
         layout = self._board.layout
         wrong = [folder for folder, right in zip(self._folders, self._right(), strict=True) if not right]
-        places = [*self._parents, *(folder.place for folder in wrong)]
-        missing = self._board.sh(_MISSING, *map(layout.on, places), doing="looking for folders").splitlines()
-        self._made = [place for place in places if str(layout.on(place)) in missing]
+        wrong_places = [folder.place for folder in wrong]
+        places = [*self._parents, *wrong_places]
+        self._made = self._absent(places)
         words: list[str] = []
         for place in self._parents:
             words += [str(layout.on(place)), "", "", ""]
@@ -106,13 +107,18 @@ class FoldersStep:
             owner = folder.owner if self._board.system else ""
             words += [str(layout.on(folder.place)), folder.mode, owner, "-hR" if folder.whole else "-h"]
         self._board.must(["sh", "-ec", _MAKE, "sh", *words], "making the folders")
-        return f"{len(wrong)} made or mended"
+        return f"{len({*wrong_places, *self._made})} made or mended"
 
     def undo(self) -> None:
         """Removes those that were made and are empty again."""
         for place in reversed(self._made):
             there = str(self._board.layout.on(place))
             self._board.run(["rmdir", "--", there])
+
+    def _absent(self, places: Sequence[PurePosixPath]) -> list[PurePosixPath]:
+        layout = self._board.layout
+        rows = self._board.sh(_MISSING, *map(layout.on, places), doing="looking for folders").splitlines()
+        return [place for place in places if str(layout.on(place)) in rows]
 
     def _right(self) -> list[bool]:
         places = [str(self._board.layout.on(folder.place)) for folder in self._folders]

@@ -123,9 +123,9 @@ class ReleaseStep:
         """Starts it."""
         if self._starts(self._there) is None:
             return Seen(done=True, words=self._release.name)
-        environment = self._release.environment
-        if environment is not None and self._board.system:
-            self._must_start(environment)
+        environment, board = self._release.environment, self._board
+        if environment is not None and (board.system or board.outside is not None):
+            self._must_start(environment if board.system else board.layout.on(environment))
         return Seen(done=False, words=self._would())
 
     def apply(self) -> str:

@@ -1,4 +1,7 @@
-"""What nothing names any more is removed: flash is small. What runs and what ran before stay."""
+"""What nothing names any more is removed: flash is small. What runs and what ran before stay.
+
+Undoing a step may need what is removed here, so this belongs behind all of them: see ``afterwards`` of ``Plan``.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class TidyStep:
         return f"removed {', '.join(place.name for place in left)}"
 
     def undo(self) -> None:
-        """Nothing names what was removed."""
+        """Nothing: it comes when what was done is final, and nothing names what was removed."""
 
     def _left(self) -> list[PurePosixPath]:
         layout = self._board.layout
