@@ -19,10 +19,14 @@ from delivery import Mosquitto
 from told import look
 
 from edgewright.bundle.errors import EdgewrightError
-from edgewright.cli.doctor import command, configured
+from edgewright.cli.doctor import child_parts, command, configured
 from edgewright.cli.doctor.configured import read_bundle
 from edgewright.cli.doctor.findings import Finding
 from edgewright.cli.doctor.look import Wishes
+from edgewright.device.config import load_config
+from edgewright.device_profiles.profile import load_profile
+from edgewright.runtime.backends.choice import EngineOptions, engine_options
+from edgewright.runtime.verify import VerifyReport, verify_bundle
 
 
 @pytest.fixture
@@ -87,6 +91,30 @@ def test_a_configuration_that_names_little(place: Path) -> None:
     (place / "device.toml").write_text('[sync]\noutbox = "outbox.db"\n')
     found = doctor("--config", "device.toml")
     assert {found[f"config/{name}"].state for name in ("bundle", "source", "broker")} == {"warn"}
+
+
+def test_the_bundle_is_proved_by_the_engines_that_the_service_would_take(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, EngineOptions]] = []
+
+    def verify(path: Path, threads: int, options: EngineOptions) -> VerifyReport:
+        given.append((threads, options))
+        return verify_bundle(path, threads, options)
+
+    monkeypatch.setattr("edgewright.runtime.verify.verify_bundle", verify)
+    value = '{ value = ["litert-delegate", "onnxruntime-cpu"], origin = "assumed", source = "a test" }'
+    (place / "board.toml").write_text(f'extends = "x86-64"\nbackends = {value}\n')
+    library, cache = place / "npu.so", place / "engines"
+    model = {"bundle": place / "tiny.edge", "profile": str(place / "board.toml"), "threads": 2, "engine_cache": cache}
+    told = load_config(None, {"model": model | {"delegate": library, "delegate_options": ["speed=1"]}}).model
+    assert child_parts.bundle(configured._bundle_request(told))["ok"]
+    ((threads, options),) = given
+    assert (threads, options) == (
+        2,
+        engine_options(load_profile(str(place / "board.toml")), library, ["speed=1"], cache),
+    )
+    assert [backend.value for backend in options.backends][:1] == ["litert-delegate"]
 
 
 def test_a_bundle_that_was_changed_and_a_source_that_is_away(place: Path) -> None:

@@ -10,7 +10,7 @@ from fake_board import FakeBoard
 from edgewright.deploy.asking import read_facts
 from edgewright.deploy.errors import DeployError
 from edgewright.deploy.facts import Facts, Place, Python
-from edgewright.deploy.judging import Wanted, why_not
+from edgewright.deploy.judging import Wanted, why_not, why_not_removed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +71,15 @@ def test_a_bad_board_is_told_once_with_a_remedy(facts: Facts, words: str) -> Non
     (reason,) = why_not("pi", facts, WANTED)
     assert reason.startswith("pi: ")
     assert words in reason
+
+
+def test_to_take_it_away_only_rights_and_a_writable_disk_are_needed() -> None:
+    for facts in (replace(GOOD, pythons=()), python("3.14.0"), says(systemd="", libc="", machine="armv7l")):
+        assert why_not_removed("pi", facts, root=True) == ()
+    (reason,) = why_not_removed("pi", says(machine="armv7l", sudo_free=""), root=True)
+    assert "sudo asks for a password" in reason
+    (reason,) = why_not_removed("pi", replace(places("ro"), pythons=()), root=False)
+    assert "mounted read-only" in reason
 
 
 def test_several_troubles_are_told_together() -> None:

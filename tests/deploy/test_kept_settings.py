@@ -53,6 +53,13 @@ def test_the_same_words_again_are_no_warning(fake: FakeBoard) -> None:
     assert Plan([step(fake, FIRST)], print).run().warnings == []
 
 
+def test_another_profile_than_the_kept_file_names_is_a_warning(fake: FakeBoard) -> None:
+    """The unit and the proof go by it, and the service by the file's."""
+    (warning,) = Plan([ConfigStep(fake.board, Settings(), "generic-x86-avx2", None, None)], print).run().warnings
+    assert "so --profile had no effect (--profile: line " in warning
+    assert "profile in [model]" in warning
+
+
 def test_a_file_that_is_no_toml_is_told(fake: FakeBoard) -> None:
     (fake.root / CONFIG).write_text("uri = = 1\n")
     assert "it is not valid TOML" in step(fake, FIRST).check().warning
@@ -128,5 +135,5 @@ def test_without_systemd_nothing_speaks_of_it() -> None:
 
 def test_lines_are_those_of_the_right_table() -> None:
     text = b'[other]\nuri = "x"\n\n[source]\n# uri = 1\nname = "n"\n  uri = "0"\n'
-    assert differences(Settings("1", name="n"), text) == {"--source": "line 7, uri in [source]"}
+    assert differences(Settings("1", name="n"), None, text) == {"--source": "line 7, uri in [source]"}
     assert lost(text, b'[source]\nuri = "2"\n') == ["[other] uri", "[source] name"]

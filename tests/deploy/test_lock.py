@@ -18,7 +18,7 @@ from edgewright.deploy.errors import DeployError, HostUnreachable
 from edgewright.deploy.holder import Holder
 from edgewright.deploy.local import LocalHost
 from edgewright.deploy.lock import BoardLock, held_now
-from edgewright.deploy.one_at_a_time import run_alone, run_under
+from edgewright.deploy.one_at_a_time import run_under
 from edgewright.deploy.plan import Outcome, Seen
 from edgewright.deploy.remote_bench import BoardBench
 from edgewright.deploy.uninstall import uninstall
@@ -65,7 +65,7 @@ class Step:
 
 def work(fake: FakeBoard, fails: BaseException | None = None, *, dry: bool = False) -> tuple[Outcome, Step]:
     step = Step(fake, fails)
-    return run_alone(fake.board, "install", [step], lambda _: None, dry=dry), step
+    return run_under(BoardLock(fake.board, "install"), [step], lambda _: None, dry=dry), step
 
 
 def sign(fake: FakeBoard, **changes: str) -> None:
@@ -166,7 +166,7 @@ def test_a_link_that_breaks_leaves_it_and_the_same_user_goes_on(fake: FakeBoard)
         def undo(self) -> None:
             raise HostUnreachable(self.title)
 
-    outcome = run_alone(fake.board, "install", [Cut(fake)], lambda _: None, dry=False)
+    outcome = run_under(BoardLock(fake.board, "install"), [Cut(fake)], lambda _: None, dry=False)
     assert outcome.left == ["step"]
     assert (fake.root / PLACE / "holder").is_file()
     fake.cut_at = None

@@ -50,6 +50,17 @@ def test_any_text_arrives_as_one_word(host: SshHost, words: list[str]) -> None:
     assert done.out.split("\0")[:-1] == words
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser needs no sudo")
+def test_a_superuser_without_sudo_finds_the_programs_of_administrators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # as after a plain su
+    for program in ("useradd", "runuser"):
+        assert LocalHost().run(["sh", "-c", 'command -v "$1"', "sh", program], root=True).out.startswith("/")
+    assert not LocalHost().run(["sh", "-c", "command -v useradd"]).ok
+    words = shlex.split(remote_line.remote_line(["useradd", "a b"], About(superuser=True), root=True, seconds=None))
+    assert words[-2:] == ["useradd", "a b"]
+    assert "/usr/sbin" in " ".join(words[:-2])
+
+
 def answering(place: Path, does: str) -> str:
     """A program that says it is edgewright, and does something else when it is asked for more."""
     place.write_text(f'#!/bin/sh\n[ "$1" = --version ] && {{ echo "edgewright 1"; exit; }}\n{does}\n', encoding="utf-8")
@@ -65,7 +76,7 @@ def test_words_of_a_command_arrive_there_as_they_were_given(host: SshHost, words
         command = answering(Path(folder) / "the program", 'said=$1; shift; printf "%s\\0" "$@" > "$said"')
         with BoardBench(host, command, pace=QUICK) as bench:
             assert bench.run([str(said), *words], 30.0)
-        assert said.read_text(encoding="utf-8").split("\0")[:-1] == words
+        assert said.read_bytes().decode().split("\0")[:-1] == words
 
 
 @pytest.mark.parametrize(

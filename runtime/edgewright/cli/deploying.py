@@ -109,7 +109,8 @@ def deploy_to(board: Board, args: argparse.Namespace, way: Way) -> int:
     _check(args, way)
     teller = Teller(as_json=args.json)
     if args.uninstall:
-        outcome = uninstall(board, teller.result, purge=args.purge, dry=args.dry_run)
+        with teller:
+            outcome = uninstall(board, teller.result, on_begin=teller.begin, purge=args.purge, dry=args.dry_run)
         notes = (
             [] if args.purge else [f"the data stays in {board.layout.state}: outbox, bundles; --purge takes it, too"]
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgewright.deploy.facts import UNKNOWN
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from edgewright.deploy.facts import Facts
 
-__all__ = ["Wanted", "why_not"]
+__all__ = ["Wanted", "why_not", "why_not_removed"]
 
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
 _MIB = 1 << 20
@@ -47,10 +47,6 @@ class Wanted:
     longest_skew_s: float = 300.0
     online: bool = False
 
-    def without_room(self) -> Wanted:
-        """The same for a board where the release lies already."""
-        return replace(self, needed_bytes=(0, self.needed_bytes[1]))
-
 
 def why_not(name: str, facts: Facts, wanted: Wanted) -> tuple[str, ...]:
     """Why edgewright cannot be installed there: one sentence with a remedy for each reason; empty when it can.
@@ -76,6 +72,19 @@ def why_not(name: str, facts: Facts, wanted: Wanted) -> tuple[str, ...]:
     # For another processor, or other programs, the rest does not matter.
     hopeless = _architecture(facts, wanted) or _word_size(facts, wanted) or _runs_here(facts, wanted)
     return tuple(f"{name}: {reason}" for reason in (reasons[:1] if hopeless else reasons))
+
+
+def why_not_removed(name: str, facts: Facts, *, root: bool) -> tuple[str, ...]:
+    """Why it cannot be taken away from there; whatever else the board lacks, it needs no edgewright to lose one.
+
+    Args:
+        name: How messages call the board.
+        facts: What it said.
+        root: Whether that takes the superuser.
+    """
+    wanted = Wanted(None, "", service=False, root=root)
+    reasons = (_rights(facts, wanted), _read_only(facts))
+    return tuple(f"{name}: {reason}" for reason in reasons if reason is not None)
 
 
 def _architecture(facts: Facts, wanted: Wanted) -> str | None:
@@ -204,15 +213,22 @@ def _rights(facts: Facts, wanted: Wanted) -> str | None:
     )
 
 
-def _rooms(facts: Facts, wanted: Wanted) -> str | None:
-    if len(facts.places) != 2:
-        return "it does not tell how much room its disk has; see that df and awk work there"
+def _read_only(facts: Facts) -> str | None:
     for place in facts.places:
         if "ro" in place.options:
             return (
                 f"{place.mount} is mounted read-only; mount it writable (sudo mount -o remount,rw {place.mount}), or switch "
                 f"the overlay off in raspi-config; when it became so by itself, the card is failing"
             )
+    return None
+
+
+def _rooms(facts: Facts, wanted: Wanted) -> str | None:
+    if len(facts.places) != 2:
+        return "it does not tell how much room its disk has; see that df and awk work there"
+    read_only = _read_only(facts)
+    if read_only is not None:
+        return read_only
     release, data = wanted.needed_bytes
     # One file system carries both.
     needs: dict[str, list[int]] = {}

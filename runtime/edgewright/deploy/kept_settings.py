@@ -30,11 +30,12 @@ def read_table(data: bytes) -> Mapping[str, Any] | None:
         return None
 
 
-def differences(settings: Settings, data: bytes) -> dict[str, str]:
+def differences(settings: Settings, profile: str | None, data: bytes) -> dict[str, str]:
     """The flags whose value is not the file's, and where the file would have to be changed.
 
     Args:
         settings: What was said.
+        profile: The board's, by name or by its place on the board; the unit and the proof go by it, too.
         data: The file.
 
     Returns:
@@ -43,7 +44,10 @@ def differences(settings: Settings, data: bytes) -> dict[str, str]:
     tables = read_table(data)
     lines = _lines(data.decode("utf-8", errors="replace"))
     found = {}
-    for flag, (table, key, value) in settings.said().items():
+    said = settings.said()
+    if profile is not None:
+        said["--profile"] = ("model", "profile", profile)
+    for flag, (table, key, value) in said.items():
         section = {} if tables is None else tables.get(table, {})
         if isinstance(section, dict) and tables is not None and section.get(key) == value:
             continue

@@ -10,6 +10,7 @@ from edgewright.bundle.atomic import atomic_path
 from edgewright.deploy.errors import DeployError
 from edgewright.deploy.host import LARGEST_FILE, Done
 from edgewright.deploy.process import NotStartedError, feed, run_bounded
+from edgewright.deploy.remote_line import AS_SUDO
 from edgewright.deploy.transfer import append_command, chunks_of, digest_of, finished, part_of
 from edgewright.deploy.words import brief
 
@@ -104,4 +105,6 @@ class LocalHost:
         """Nothing was opened."""
 
     def _as(self, argv: Sequence[str], *, root: bool) -> list[str]:
-        return ["sudo", "-n", "--", *argv] if root and self._escalate and os.geteuid() != 0 else list(argv)
+        if not root or not self._escalate:
+            return list(argv)
+        return ["sudo", "-n", "--", *argv] if os.geteuid() != 0 else [*AS_SUDO, *argv]

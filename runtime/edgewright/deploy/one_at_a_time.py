@@ -5,31 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgewright.deploy.errors import HostUnreachable
-from edgewright.deploy.lock import BoardLock, held_now
+from edgewright.deploy.lock import held_now
 from edgewright.deploy.plan import Plan, State, StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgewright.deploy.board import Board
+    from edgewright.deploy.lock import BoardLock
     from edgewright.deploy.plan import Outcome, Seen, Step
 
-__all__ = ["run_alone", "run_under"]
-
-
-def run_alone(
-    board: Board, what: str, steps: list[Step], on_result: Callable[[StepResult], None], *, dry: bool
-) -> Outcome:
-    """Runs steps while nobody else may; see ``run_under``.
-
-    Args:
-        board: Where.
-        what: What others are told that it is.
-        steps: In order.
-        on_result: Told of every step as it ends.
-        dry: Only look.
-    """
-    return run_under(BoardLock(board, what), steps, on_result, dry=dry)
+__all__ = ["run_under"]
 
 
 def run_under(

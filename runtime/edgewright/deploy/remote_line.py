@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ABOUT", "About", "bounded", "read_about", "remote_line"]
+__all__ = ["ABOUT", "AS_SUDO", "About", "bounded", "read_about", "remote_line"]
+
+AS_SUDO = ("sh", "-c", 'PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH; exec "$@"', "sh")
+"""Stands before what the superuser runs without sudo, so that it finds the administrators' programs as with it."""
 
 _GRACE_S = 10.0
 # By what it answers to: coreutils and newer busybox, busybox before 1.31, and before 1.30.
@@ -74,4 +77,6 @@ def remote_line(argv: Sequence[str], about: About, *, root: bool, seconds: float
     """
     # Inside of sudo: a user's `timeout` may not end what runs as another one.
     words = bounded(argv, about, seconds)
-    return shlex.join(["sudo", "-n", "--", *words] if root and not about.superuser else words)
+    if not root:
+        return shlex.join(words)
+    return shlex.join([*AS_SUDO, *words] if about.superuser else ["sudo", "-n", "--", *words])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from edgewright.deploy.asking import read_facts
 from edgewright.deploy.errors import DeployError
-from edgewright.deploy.judging import Wanted, why_not
-from edgewright.deploy.one_at_a_time import run_alone
+from edgewright.deploy.judging import why_not_removed
+from edgewright.deploy.lock import BoardLock
+from edgewright.deploy.one_at_a_time import run_under
 from edgewright.deploy.root_tree import refuse_ways_out
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.steps.remove import GoneStep, StoppedStep, UserGoneStep
@@ -23,13 +24,19 @@ __all__ = ["uninstall"]
 
 
 def uninstall(
-    board: Board, on_result: Callable[[StepResult], None], *, purge: bool = False, dry: bool = False
+    board: Board,
+    on_result: Callable[[StepResult], None],
+    *,
+    on_begin: Callable[[str], None] | None = None,
+    purge: bool = False,
+    dry: bool = False,
 ) -> Outcome:
     """Takes everything away: releases, settings, unit, limits and user.
 
     Args:
         board: Where.
         on_result: Told of every step as it ends.
+        on_begin: Told the title of every step that begins to work.
         purge: Whether the data goes, too: outbox, bundles, picks.
         dry: Only look.
 
@@ -41,8 +48,7 @@ def uninstall(
     if not board.system:
         refuse_ways_out(layout)
     facts = read_facts(board, time.time)
-    rights = Wanted(None, "", service=False, root=board.system, new_environment=False, longest_skew_s=float("inf"))
-    reasons = [reason for reason in why_not(board.name, facts, rights) if "sudo" in reason or "read-only" in reason]
+    reasons = why_not_removed(board.name, facts, root=board.system)
     if reasons:
         raise DeployError("\n".join(reasons))
     service = ServiceManager(board) if board.system and facts.has_systemd else None
@@ -69,4 +75,4 @@ def uninstall(
         steps.append(GoneStep(board, "data", [layout.state]))
     if board.system:
         steps.append(UserGoneStep(board))
-    return run_alone(board, "uninstall", steps, on_result, dry=dry)
+    return run_under(BoardLock(board, "uninstall"), steps, on_result, on_begin=on_begin, dry=dry)

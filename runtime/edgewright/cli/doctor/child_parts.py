@@ -67,15 +67,18 @@ def _with_files(address: BrokerAddress, files: dict[str, str]) -> BrokerAddress:
 
 
 def bundle(request: dict[str, Any]) -> dict[str, Any]:
-    """Verifies the bundle at ``path`` on as many threads as ``run`` takes: digests, then golden vectors through the engines."""
-    from edgewright.device.board import engine_threads, named_profile
-    from edgewright.device.config import ModelSettings
+    """Verifies the bundle at ``path`` as ``run`` would run it: digests, then golden vectors through the same engines."""
+    from edgewright.device.board import engine_threads
+    from edgewright.device_profiles.profile import load_profile
+    from edgewright.runtime.backends.choice import engine_cache_folder, engine_options
     from edgewright.runtime.verify import verify_bundle
 
     doing("checking its digests and its golden vectors")
-    settings = ModelSettings(threads=request["threads"], profile=request["profile"])
+    delegate, cache = (None if request[key] is None else Path(request[key]) for key in ("delegate", "engine_cache"))
     try:
-        report = verify_bundle(Path(request["path"]), engine_threads(settings.threads, named_profile(settings)))
+        board = None if request["profile"] is None else load_profile(request["profile"])
+        options = engine_options(board, delegate, request["delegate_options"], cache or engine_cache_folder())
+        report = verify_bundle(Path(request["path"]), engine_threads(request["threads"], board), options)
     except EdgewrightError as error:
         return {"problem": str(error), "missing": int(error.exit_code) == 5}
     return {

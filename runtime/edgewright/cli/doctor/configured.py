@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edgewright.cli.doctor.look import Look
+    from edgewright.device.config import ModelSettings
 
 __all__ = ["begin_configured", "configured", "read_bundle"]
 
@@ -32,9 +33,19 @@ def begin_configured(look: Look) -> None:
     if config.source.uri is not None:
         begin_source(look, _SOURCE, config.source.uri)
     if config.model.bundle is not None:
-        model = config.model
-        request = {"path": str(model.bundle), "threads": model.threads, "profile": model.profile}
-        look.children.start(_BUNDLE, "bundle", request, patience_s=_VERIFY_S)
+        look.children.start(_BUNDLE, "bundle", _bundle_request(config.model), patience_s=_VERIFY_S)
+
+
+def _bundle_request(model: ModelSettings) -> dict[str, Any]:
+    """All that decides which engines the service would run it on."""
+    return {
+        "path": str(model.bundle),
+        "threads": model.threads,
+        "profile": model.profile,
+        "delegate": None if model.delegate is None else str(model.delegate),
+        "delegate_options": list(model.delegate_options),
+        "engine_cache": None if model.engine_cache is None else str(model.engine_cache),
+    }
 
 
 def configured(look: Look) -> Iterator[Finding]:

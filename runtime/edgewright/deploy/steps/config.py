@@ -46,6 +46,7 @@ class ConfigStep(FileStep):
         keep = whole is None and not settings.replace
         super().__init__(board, "settings", layout.config, content, mode=_MODE, owner=_OWNER, keep=keep)
         self._settings = settings
+        self._profile = profile
         self._whole = whole is not None
         self._beside = layout.config.with_name(f"{layout.config.name}.before")
         self._beside_before: bytes | None = None
@@ -56,7 +57,7 @@ class ConfigStep(FileStep):
         seen = super().check()
         if not seen.done and not self._whole and self._settings.source is None:
             raise DeployError(self._no_source())
-        if self._whole or (seen.done and not self._settings.said()):
+        if self._whole:
             return seen
         there = self._board.read(self._place) or b""
         if not seen.done:
@@ -92,7 +93,7 @@ class ConfigStep(FileStep):
         )
 
     def _kept(self, seen: Seen, there: bytes) -> Seen:
-        other = differences(self._settings, there)
+        other = differences(self._settings, self._profile, there)
         if not other:
             return seen
         flags = ", ".join(other)
