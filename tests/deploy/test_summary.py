@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundles import write_detector
@@ -49,8 +49,8 @@ def answers(fake: FakeBoard, text: str, status: int = 0) -> None:
 def told(fake: FakeBoard, tmp_path: Path) -> Callable[..., Summary]:
     packed = pack(write_detector(tmp_path / "d.edge"), tmp_path)
 
-    def ask(way: Way = HERE, *, service: bool = True, bundle: Packed = packed) -> Summary:
-        request = Request(bundle, load_profile("x86-64"), service=service)
+    def ask(way: Way = HERE, *, bundle: Packed = packed, **wanted: Any) -> Summary:
+        request = Request(bundle, load_profile("x86-64"), **wanted)
         return look(fake.board, request, "r1", way, start=START, given="my bundles/d.edge")
 
     return ask
@@ -72,6 +72,13 @@ def test_a_board_far_away_gets_commands_that_go_there(fake: FakeBoard, told: Cal
         "edgewright deploy pi@gate --port 2222 former.edge --profile x86-64",
     }
     assert [line.split()[0] for line in summary.lines()][:5] == ["release", "bundle", "variant", "settings", "service"]
+
+
+def test_the_way_back_takes_its_packages_from_the_same_place(fake: FakeBoard, told: Callable[..., Summary]) -> None:
+    answers(fake, json.dumps(CHOSEN))
+    (fake.root / "var/lib/edgewright/bundles/previous").symlink_to("0.edge")
+    way_back = told(Way("pi@gate"), environment=PurePosixPath("/opt/my env")).commands["roll back"]
+    assert way_back.endswith(" --profile x86-64 --python-env '/opt/my env'")
 
 
 def test_without_a_former_bundle_nothing_is_said_of_going_back(fake: FakeBoard, told: Callable[..., Summary]) -> None:

@@ -194,10 +194,17 @@ class _Words:
     former: str | None
 
 
+def _packages(request: Request) -> str:
+    """Where a release takes its packages from, as it was said: an offline board has no other place."""
+    if request.environment is not None:
+        return f" --python-env {shlex.quote(str(request.environment))}"
+    return "" if request.wheelhouse is None else f" --wheelhouse {shlex.quote(str(request.wheelhouse.folder))}"
+
+
 def _commands(board: Board, request: Request, way: Way, words: _Words) -> dict[str, str]:
     """By purpose: start, log, doctor, bench, roll back."""
     layout, unit = board.layout, SERVICE.removesuffix(".service")
-    at = f"{way.target} {way.flags}".strip()
+    at = f"{shlex.quote(way.target)} {way.flags}".strip() if way.target else ""
     far = bool(way.target)
     hand = {} if request.service else {"start": f"{way.ssh} {words.start}" if far else words.start}
     if not board.system:
@@ -214,7 +221,7 @@ def _commands(board: Board, request: Request, way: Way, words: _Words) -> dict[s
         "bench": f"edgewright bench {shlex.quote(words.given)} --remote {at}"
         if far
         else f"sudo {program} bench {layout.active}",
-        "roll back": f"{fetch} > former.edge && edgewright {verb} former.edge --profile {profile}"
+        "roll back": f"{fetch} > former.edge && edgewright {verb} former.edge --profile {profile}{_packages(request)}"
         if words.former
         else "",
     }
