@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -24,6 +26,7 @@ from edgewright.deploy.request import Journal, Packed, Request, needed_bytes, pa
 from edgewright.deploy.service import ServiceManager
 from edgewright.deploy.settings import Settings
 from edgewright.deploy.steps.release import Release, ReleaseStep
+from edgewright.deploy.steps.remove import GoneStep
 from edgewright.deploy.steps.tidy import TidyStep
 from edgewright.device.config import load_config
 from edgewright.device_profiles.profile import load_profile
@@ -394,6 +397,30 @@ def test_a_link_lost_in_the_middle_is_mended_by_running_again(site: Site) -> Non
         assert not site.install(wanted).changed
     assert not list(site.fake.root.rglob("*.part"))
     assert not list((site.fake.root / "opt/edgewright/incoming").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_of_its_own_is_emptied_and_stays_mounted(tmp_path: Path) -> None:
+    fake = FakeBoard(tmp_path / "board")
+    place = fake.board.layout.state
+    there = fake.root / place.relative_to("/")
+    there.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(there)], check=True)
+    try:
+        (there / "bundles").mkdir()
+        (there / "bundles/.hidden").write_text("x")
+        (there / "elsewhere").symlink_to(tmp_path)
+        step = GoneStep(fake.board, "data", [place])
+        assert not step.check().done
+        assert f"{there} is a mount point and was emptied" in step.apply()
+        assert list(there.iterdir()) == []
+        assert step.check().done
+        assert fake.root.is_dir()
+    finally:
+        subprocess.run(["umount", str(there)], check=True)
+    assert not step.check().done  # an empty folder goes
+    step.apply()
+    assert not there.exists()
 
 
 def test_uninstall_leaves_the_data_and_purge_leaves_nothing(site: Site) -> None:

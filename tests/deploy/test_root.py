@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import struct
+import subprocess
 import sys
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -203,6 +204,31 @@ def test_no_link_of_it_leads_out(root: Path, tmp_path: Path, link: str, target: 
     words = ["install", str(bundle), "--profile", PROFILE, "--root", str(root), "--python-env", sys.prefix]
     assert main([*words, "--source", "0"]) == 2
     assert [path.name for path in elsewhere.rglob("*")] == ["edgewright", "kept"]
+
+
+def test_what_the_user_may_not_look_into_is_no_fault_of_the_program(tmp_path: Path) -> None:
+    """As root there is no such folder, so another user looks: pathlib of Python 3.10 to 3.12 raises there."""
+    (tmp_path / "root/etc/edgewright").mkdir(parents=True)
+    (tmp_path / "root/etc/edgewright").chmod(0o700)
+    (tmp_path / "root").chmod(0o755)
+    code = """
+import os, sys
+from pathlib import PurePosixPath
+from edgewright.deploy.layout import Layout
+from edgewright.deploy.root_tree import RootTree, refuse_ways_out
+os.chdir("/")
+root = os.open(sys.argv[1], os.O_RDONLY)
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+place = PurePosixPath(f"/proc/self/fd/{root}")
+refuse_ways_out(Layout(place))
+print(RootTree(place).inside("/etc/edgewright/device.toml"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "root")], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stderr, done.stdout) == ("", "None\n")
 
 
 def test_links_that_stay_inside_are_fine(root: Path) -> None:

@@ -53,7 +53,7 @@ for place in "$@"; do
     while [ ! -d "$near" ]; do near=$(dirname "$near"); done
     row=$(df -Pk "$near" 2>/dev/null | tail -n 1)
     mount=$(printf %s "$row" | awk '{ print $6 }')
-    say place "$(printf %s "$row" | awk '{ print $4 }') $(awk -v m="$mount" '$2 == m { o = $3 " " $4 } END { print o }' \
+    say place "$(printf %s "$row" | awk '{ print $4 }') $(awk -v m="$mount" '$2 == m { o = $3 " " $4 } END { print o ? o : "- -" }' \
         /proc/mounts) $mount"
 done
 """

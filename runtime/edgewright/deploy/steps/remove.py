@@ -17,7 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["GoneStep", "StoppedStep", "UserGoneStep"]
 
-_THERE = 'for f in "$@"; do if [ -e "$f" ] || [ -L "$f" ]; then echo "$f"; fi; done'
+# A folder that a disk of its own is mounted on cannot go, only what is in it.
+_MOUNTED = 'mounted() { [ ! -L "$1" ] && mountpoint -q "$1" 2>/dev/null; }\n'
+_THERE = f"""{_MOUNTED}
+for f in "$@"; do
+    if mounted "$f" && [ -z "$(ls -A "$f")" ]; then continue; fi
+    if [ -e "$f" ] || [ -L "$f" ]; then echo "$f"; fi
+done
+"""
+_REMOVE = f"""{_MOUNTED}
+for f in "$@"; do
+    if mounted "$f"; then find "$f" -xdev -mindepth 1 -delete || exit 1; echo "$f"
+    else rm -rf -- "$f" || exit 1; fi
+done
+"""
 
 
 class StoppedStep:
@@ -83,13 +96,14 @@ class GoneStep:
         """Removes them."""
         on = self._board.layout.on
         there = self._there()
-        words = [str(on(place)) for place in self._places]
-        self._board.must(["rm", "-rf", "--", *words], f"removing {self.title}", timeout_s=300.0)
+        places = [on(place) for place in self._places]
+        emptied = self._board.sh(_REMOVE, *places, doing=f"removing {self.title}", timeout_s=300.0).splitlines()
         for folder in self._emptied:
             self._board.run(["rmdir", "--", str(on(folder))])
         if self._afterwards is not None:
             self._afterwards()
-        return f"removed {', '.join(there)}"
+        more = f"; {', '.join(emptied)} is a mount point and was emptied" if emptied else ""
+        return f"removed {', '.join(there)}{more}"
 
     def undo(self) -> None:
         """Nothing: removing is finished by running it again."""
