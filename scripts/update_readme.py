@@ -79,14 +79,13 @@ def demo(figures: dict[str, Any]) -> str:
 
 def installed(page: str) -> str:
     """One sentence from the footprint page."""
-    size = re.search(r"caches \| (\d+) MB", page)
-    seconds = re.search(r"processes \| ([\d.]+) s", page)
-    where = re.search(r"on (\w+), Python ([\d.]+)", page)
-    if not (size and seconds and where):
+    row = re.search(r"\| `onnx` \| (\d+) MB \| ([\d.]+) s [^|]*\| (\d+) MB \|", page)
+    where = re.search(r" (\w+), Python ([\d.]+),", page)
+    if not (row and where):
         sys.exit("docs/reference/footprint.md does not look like a page of scripts/footprint")
     return (
-        f"A device install (`.[onnx]`) takes {size[1]} MB and imports in {seconds[1]} s on {where[1]} with Python "
-        f"{where[2]}; [what it consists of](docs/reference/footprint.md).\n"
+        f"A device install (`.[onnx]`) takes {row[1]} MB, imports in {row[2]} s and then holds {row[3]} MB of memory on "
+        f"{where[1]} with Python {where[2]}; [what it consists of](docs/reference/footprint.md).\n"
     )
 
 

@@ -81,7 +81,7 @@ def _last_line(outcome: Outcome, board: Board, *, dry: bool) -> str:
     if outcome.error is not None:
         if outcome.left:
             left = ", ".join(outcome.left)
-            return f"failed; not undone: {left}. What ran before stays; run this again to go on"
+            return f"failed; not undone: {left}; run this again to go on"
         return "failed; everything is as it was before"
     if dry:
         return "would change the board; nothing was done" if outcome.changed else "nothing would change"
