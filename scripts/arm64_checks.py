@@ -243,7 +243,8 @@ def bench(side: Side, variants: Sequence[str]) -> dict[str, Any]:
     proof.progress.say(f"{side.name}: edgewright bench, so that there is a result marked as emulated")
     name = f"emulated-{side.name}.json"
     only = [word for variant in variants for word in ("--only", variant)]
-    words = ("bench", side.path("person.edge"), *only, "--runs", str(BENCH_RUNS), "-o", side.path(name))
+    board = ("--board", f"emulated {side.name}")
+    words = ("bench", side.path("person.edge"), *only, *board, "--runs", str(BENCH_RUNS), "-o", side.path(name))
     done = side.edgewright(*words)
     result, marked = proof.work / name, False
     if result.is_file():
