@@ -127,11 +127,11 @@ def test_the_summary_names_again_what_is_less_than_well() -> None:
     found = [FINE, DEAD, DARK, LESS, FINE, LACK, DEAD]
     lines = list(shown_lines(found))
     assert lines[lines.index("summary: 2 ok, 1 unknown, 1 warn, 1 missing, 2 bad") + 1 :] == [
-        "  warn    engine/GPU",
+        f"  warn    engine/GPU: {LESS.text}",
         "          -> leave it",
-        "  missing packages/onnx",
+        f"  missing packages/onnx: {LACK.text}",
         "          -> pip install 'edgewright[onnx]'",
-        "  bad     broker/reach (2 times)",
+        f"  bad     broker/reach (2 times): {DEAD.text}",
         "          -> start it",
         "3 of 7 findings need attention",
     ]

@@ -127,11 +127,11 @@ def shown_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _summary(findings: Sequence[Finding]) -> Iterator[str]:
-    """How many of each state; what is less than well once more, by name with its remedy, the worst last."""
+    """How many of each state; what is less than well once more, with its remedy, the worst last: one sees the end first."""
     counted = {state: sum(finding.state == state for finding in findings) for state in _STATES}
     yield "summary: " + ", ".join(f"{count} {state}" for state, count in counted.items() if count or state == OK)
-    for (state, name, remedy), times in Counter(_again(findings)).items():
-        yield plain(f"  {state:<8}{name}" + (f" ({times} times)" if times > 1 else ""))
+    for (state, name, text, remedy), times in Counter(_again(findings)).items():
+        yield plain(f"  {state:<8}{name}" + (f" ({times} times)" if times > 1 else "") + f": {text}")
         if remedy:  # another release's doctor may give none
             yield plain(f"  {'':<8}-> {remedy}")
     broken = sum(finding.broken for finding in findings)
@@ -141,8 +141,8 @@ def _summary(findings: Sequence[Finding]) -> Iterator[str]:
         yield "nothing that could be examined is broken" if counted[UNKNOWN] else "nothing is broken"
 
 
-def _again(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str]]:
+def _again(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
     for state in _AGAIN:
         for finding in findings:
             if finding.state == state:
-                yield state, f"{finding.group}/{finding.name}", finding.remedy
+                yield state, f"{finding.group}/{finding.name}", finding.text, finding.remedy
