@@ -28,12 +28,12 @@ CONFIG = "etc/edgewright/device.toml"
 def fake(tmp_path: Path) -> FakeBoard:
     fake = FakeBoard(tmp_path)
     FoldersStep(fake.board).apply()
-    ConfigStep(fake.board, FIRST, "x86-64", None, None).apply()
+    ConfigStep(fake.board, FIRST, "x86-64", None).apply()
     return fake
 
 
 def step(fake: FakeBoard, settings: Settings) -> ConfigStep:
-    return ConfigStep(fake.board, settings, "x86-64", None, None)
+    return ConfigStep(fake.board, settings, "x86-64", None)
 
 
 def test_what_a_kept_file_says_otherwise_is_a_warning_with_its_line(fake: FakeBoard) -> None:
@@ -55,9 +55,14 @@ def test_the_same_words_again_are_no_warning(fake: FakeBoard) -> None:
 
 def test_another_profile_than_the_kept_file_names_is_a_warning(fake: FakeBoard) -> None:
     """The unit and the proof go by it, and the service by the file's."""
-    (warning,) = Plan([ConfigStep(fake.board, Settings(), "generic-x86-avx2", None, None)], print).run().warnings
+    (warning,) = Plan([ConfigStep(fake.board, Settings(), "generic-x86-avx2", None)], print).run().warnings
     assert "so --profile had no effect (--profile: line " in warning
     assert "profile in [model]" in warning
+
+
+def test_threads_are_left_to_the_profile_which_knows_the_cores_that_are_there() -> None:
+    assert "threads" not in render_settings(Settings("0"), Layout(), "jetson-agx-orin")
+    assert "threads = 3" in render_settings(Settings("0", threads=3), Layout(), "jetson-agx-orin")
 
 
 def test_a_file_that_is_no_toml_is_told(fake: FakeBoard) -> None:

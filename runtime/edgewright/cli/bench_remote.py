@@ -55,6 +55,7 @@ def measure_remote(args: argparse.Namespace, host: Host, pace: Pace | None = Non
     """
     from edgewright.bundle.reader import open_bundle
     from edgewright.cli.bench_result import check_wishes, keep
+    from edgewright.deploy.layout import Layout
     from edgewright.deploy.remote_bench import BoardBench, Pace
     from edgewright.runtime.results.schema import ResultError, bundle_identity
 
@@ -75,6 +76,11 @@ def measure_remote(args: argparse.Namespace, host: Host, pace: Pace | None = Non
             accuracy = _judged(args, board, str(remote), engine, result)
     # What the board said of its accuracy is not for it to say.
     keep(args, replace(result, accuracy=accuracy))
+    if args.pick:
+        _say(
+            f"the pick is kept there for the user who logged in; a service that 'edgewright deploy' made does not see it, "
+            f"it reads {Layout().state}/picks.json"
+        )
     return ExitCode.OK if whole else _INTERRUPTED
 
 

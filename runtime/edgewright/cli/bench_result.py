@@ -38,8 +38,6 @@ def run_result(args: argparse.Namespace, settings: BenchSettings, options: Engin
         _check_picks(args)
     timing = BoardTiming(settings, options, every_backend=args.pick, name=args.board, only=tuple(args.only or ()))
     result, _ = measure_board(args.bundle, timing, None if args.json else show_progress())
-    if args.pick:
-        _store_pick(args, result)
     if args.soak is not None:
         if result.fastest is None:
             msg = "nothing of the bundle gives its golden answers here, so there is nothing to run for long"
@@ -58,6 +56,8 @@ def run_result(args: argparse.Namespace, settings: BenchSettings, options: Engin
             long = Soak(plan.candidate, args.soak, 0.0, 0, (), note="interrupted")
         result = replace(result, soak=long)
     keep(args, result)
+    if args.pick:  # last: what was measured is not lost with a pick that cannot be kept
+        _store_pick(args, result)
     return INTERRUPTED if result.soak is not None and result.soak.note == "interrupted" else ExitCode.OK
 
 
@@ -155,9 +155,10 @@ def _check_picks(args: argparse.Namespace) -> None:
 def _store_pick(args: argparse.Namespace, result: Result) -> None:
     from edgewright.runtime.bench import BenchError
     from edgewright.runtime.picks import Pick, engines_of, picks_path, store_pick
+    from edgewright.runtime.results.fastest import fastest_of
 
-    row = None if result.fastest is None else result.variant(result.fastest.candidate)
-    if result.fastest is None or row is None or row.golden is not True:
+    found = fastest_of([each for each in result.variants if each.golden is True])
+    if found is None:
         why = "; ".join(f"{each.candidate}: {each.golden_note}" for each in result.variants if not each.golden)
         msg = f"nothing of {args.bundle} gives its golden answers on this machine: {why}"
         raise BenchError(msg)
@@ -168,11 +169,11 @@ def _store_pick(args: argparse.Namespace, result: Result) -> None:
             name=result.bundle.name,
             machine=str(result.board.machine),
             threads=result.setting.threads,
-            candidate=row.candidate,
+            candidate=found.candidate,
             p50_ms={each.candidate: each.stages["total"].p50 for each in result.variants},
             engines=engines_of([each.candidate for each in result.variants]),
             made=result.made,
-            reason=result.fastest.reason,
+            reason=found.reason,
         ),
     )
 

@@ -144,13 +144,7 @@ class Deployment:
         steps += [
             FoldersStep(board, units=request.service),
             release,
-            ConfigStep(
-                board,
-                request.settings,
-                str(told),
-                None if request.profile.threads is None else request.profile.threads.value,
-                request.config,
-            ),
+            ConfigStep(board, request.settings, str(told), request.config),
         ]
         if request.profile_text is not None:
             steps.append(FileStep(board, "profile", layout.profile, request.profile_text))

@@ -38,7 +38,7 @@ class Settings:
         broker: Where events go; may hold a password.
         device: The board's name in the fleet.
         zones: Areas to count in.
-        threads: Of the engine.
+        threads: Of the engine; None leaves them to the profile, bounded by the cores that the board then has.
         variant: Of the bundle.
         by_hand: The command that starts the camera, where nothing starts it by itself; None where systemd does.
         replace: Whether a file that is there is written anew.
@@ -107,14 +107,13 @@ def _tried(flag: str, reads: Callable[[str], object], value: str) -> None:
         raise DeployError(msg) from error
 
 
-def render_settings(settings: Settings, layout: Layout, profile: str | None, threads: int | None = None) -> str:
+def render_settings(settings: Settings, layout: Layout, profile: str | None) -> str:
     """The text of ``device.toml``.
 
     Args:
         settings: What was said.
         layout: Where things lie on the board.
         profile: The board's profile, by name or by its place on the board.
-        threads: Of the engine, where nothing was said.
     """
     tables: Mapping[str, Mapping[str, object]] = {
         "source": {"uri": settings.source, "name": settings.name},
@@ -122,7 +121,7 @@ def render_settings(settings: Settings, layout: Layout, profile: str | None, thr
             "bundle": str(layout.active),
             "variant": settings.variant,
             "profile": profile,
-            "threads": settings.threads or threads,
+            "threads": settings.threads,
             "engine_cache": str(layout.engines),
             "picks": str(layout.state / "picks.json"),
         },

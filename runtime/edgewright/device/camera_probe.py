@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgewright.bundle.errors import EdgewrightError
 from edgewright.device_profiles.profile import load_profile
 from edgewright.runtime.sources import EndOfSource, LiveOptions, SourceDown, SourceOptions, open_source, parse_source
+from edgewright.runtime.sources.pipeline import OPEN_S
 from edgewright.runtime.types import Frame
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["CameraFacts", "probe_camera"]
 
 _TURN_S = 0.2
 _SETTLE_S = 0.5
-_CLOSE_S = 0.5  # the process ends anyway
+_CLOSE_S = 4.0  # a pipeline's program is asked to end, and killed after a second; none may be left with the camera
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,18 @@ def probe_camera(uri: str, patience_s: float, watch_s: float = 1.0, profile: str
 
     Args:
         uri: As for ``run --source``.
-        patience_s: Longest wait for the first frame of a camera.
+        patience_s: Longest wait for the first frame of a camera; one that is read by a pipeline gets ``OPEN_S`` at least.
         watch_s: How long to count frames after the first.
         profile: The board, whose pipelines read ``csi:`` and ``usb:`` cameras; None takes the nearest to this machine.
     """
     began = time.monotonic()
     try:
+        parsed = parse_source(uri)
+        if parsed.shape is not None:
+            patience_s = max(patience_s, OPEN_S)
         live = LiveOptions(open_s=patience_s, stall_s=patience_s, close_s=_CLOSE_S)
         board = None if profile is None else load_profile(profile)
-        source = open_source(parse_source(uri), SourceOptions(), live, board)
+        source = open_source(parsed, SourceOptions(), live, board)
     except EdgewrightError as error:
         return CameraFacts(problem=str(error))
     with contextlib.closing(source):

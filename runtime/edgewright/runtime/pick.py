@@ -125,7 +125,7 @@ def against_next(winner: str, times: Mapping[str, float], medians: Mapping[str, 
     """
     others = [name for name in times if name != winner]
     if not others:
-        return f"{times[winner]:.3g} ms, and nothing else may run here"
+        return f"{times[winner]:.3g} ms, and nothing else was compared"
     runner_up = min(others, key=lambda name: times[name])
     ratio = ratio_of(runner_up, winner, medians)
     p50 = f"p50 {times[winner]:.3g} and {times[runner_up]:.3g} ms"

@@ -89,7 +89,7 @@ def test_the_ratio_with_its_interval_and_a_tie_are_always_said() -> None:
     assert tie.endswith("so the bundle's order decides")
     few = against_next("a", times, {"a": [9.0] * 5, "b": [1.0] * 5})
     assert few.startswith("a tie with b: 0.11 times as fast over 5 pairs of turns, too few")
-    assert against_next("a", {"a": 2.0}, {"a": slow}) == "2 ms, and nothing else may run here"
+    assert against_next("a", {"a": 2.0}, {"a": slow}) == "2 ms, and nothing else was compared"
 
 
 @given(st.lists(st.lists(st.floats(0.1, 10), min_size=8, max_size=8), min_size=1, max_size=5))
@@ -178,7 +178,7 @@ def test_what_gives_other_answers_here_cannot_win(tmp_path: Path) -> None:
     assert found.pick.candidate == INT8
     assert set(found.excluded) == {ONNX, TFLITE}
     assert "off by 3, 1e-05 is allowed" in found.excluded[ONNX]
-    assert "nothing else may run here" in found.pick.reason
+    assert "nothing else was compared" in found.pick.reason
 
 
 def test_nothing_that_answers_right(tmp_path: Path) -> None:

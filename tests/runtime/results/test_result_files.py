@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 from dataclasses import replace
@@ -9,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from board_results import DIGEST, result
+from board_results import DIGEST, result, row
 from bundles import write_detector
 from hypothesis import given
 from hypothesis import strategies as st
 from tflite_models import both_formats_parts
 
+from edgewright.bundle.errors import OutputError
 from edgewright.bundle.reader import open_bundle
 from edgewright.bundle.writer import write_bundle
+from edgewright.cli import bench_result
 from edgewright.cli.main import main
 from edgewright.runtime.bench import BenchSettings
+from edgewright.runtime.picks import read_picks
 from edgewright.runtime.results.codec import (
     MOST_BYTES,
     read_result,
@@ -307,3 +311,23 @@ def test_rows_of_another_file_of_the_same_name_bring_no_figure(tmp_path: Path, m
     bundle.write_bytes(measured[0].read_bytes())
     foreign = replace(measured[1], variants=(replace(measured[1].variants[0], sha256=DIGEST),))
     assert record_results(bundle, [(foreign, UNSIGNED)]).entries == 0
+
+
+def test_what_was_measured_is_not_lost_with_a_pick_that_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("edgewright.runtime.picks.store_pick", full)
+    words = ["--pick", "--picks", str(tmp_path / "picks.json"), "--runs", "5", "-o", str(tmp_path / "r.json")]
+    assert main(["bench", str(write_detector(tmp_path / "d.edge")), *words]) == OutputError.exit_code
+    assert "no space left" in capsys.readouterr().err
+    assert read_result(tmp_path / "r.json")[0].variants
+
+
+def test_only_what_gave_its_golden_answers_is_picked(tmp_path: Path) -> None:
+    rows = (row("untried", 1.0, golden=None), row("right", 2.0), row("slow", 3.0, precision="float32"))
+    args = argparse.Namespace(picks=tmp_path / "picks.json", bundle="d.edge")
+    bench_result._store_pick(args, result("board", rows))
+    assert [pick.candidate for pick in read_picks(tmp_path / "picks.json")] == ["right"]

@@ -15,6 +15,8 @@ __all__ = ["begin_cameras", "begin_source", "cameras", "shown", "source_finding"
 
 _PATIENCE_S = 10.0
 _STARTING_S = 15.0  # importing OpenCV on a small board, beside all other probes
+_BY_PIPELINE = ("csi:", "usb:")
+_SLOW_S = 20.0  # GStreamer's first start on a small board, and its end
 _LISTING_S = 5.0
 _MOST_OPENED = 8
 _NODES = "video nodes"
@@ -25,7 +27,8 @@ def begin_source(look: Look, key: str, uri: str) -> None:
     config = look.wishes.config
     profile = None if config is None else config.model.profile
     request = {"uri": uri, "patience_s": _PATIENCE_S, "profile": profile}
-    look.children.start(key, "camera", request, patience_s=_PATIENCE_S + _STARTING_S)
+    slow = _SLOW_S if uri.lower().startswith(_BY_PIPELINE) else 0.0
+    look.children.start(key, "camera", request, patience_s=_PATIENCE_S + _STARTING_S + slow)
 
 
 def begin_cameras(look: Look) -> None:

@@ -29,20 +29,17 @@ class ConfigStep(FileStep):
     One that is there is kept, unless it is to be replaced; it then stays beside the new one as ``device.toml.before``.
     """
 
-    def __init__(
-        self, board: Board, settings: Settings, profile: str | None, threads: int | None, whole: str | None
-    ) -> None:
+    def __init__(self, board: Board, settings: Settings, profile: str | None, whole: str | None) -> None:
         """Nothing happens yet.
 
         Args:
             board: Where.
             settings: For the first one, or for the one that replaces it.
             profile: The board's profile, by name or by its place on the board.
-            threads: Of the engine, where nothing was said.
             whole: A whole file, which replaces the one that is there; None for none.
         """
         layout = board.layout
-        content = render_settings(settings, layout, profile, threads) if whole is None else whole
+        content = render_settings(settings, layout, profile) if whole is None else whole
         keep = whole is None and not settings.replace
         super().__init__(board, "settings", layout.config, content, mode=_MODE, owner=_OWNER, keep=keep)
         self._settings = settings

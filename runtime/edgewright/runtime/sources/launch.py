@@ -30,6 +30,10 @@ _PACKAGES = {
     "nvv4l2camerasrc": "nvidia-l4t-gstreamer",
     "nvv4l2decoder": "nvidia-l4t-gstreamer",
     "nvvidconv": "nvidia-l4t-gstreamer",
+    "videoconvert": "gstreamer1.0-plugins-base",
+    "videorate": "gstreamer1.0-plugins-base",
+    "videoscale": "gstreamer1.0-plugins-base",
+    "videotestsrc": "gstreamer1.0-plugins-base",
 }
 # One picture waits, and a newer one takes its place: a reader that was held up must not look at the past.
 _NEWEST = ("queue", "max-size-buffers=1", "max-size-bytes=0", "max-size-time=0", "leaky=downstream")

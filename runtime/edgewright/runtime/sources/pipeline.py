@@ -145,11 +145,11 @@ class PipelineCapture:
             if self._end_within(patience_s) is not None:
                 break
         self._signal(signal.SIGKILL)  # what it started; no other process can be meant until it is waited for
-        with contextlib.suppress(subprocess.TimeoutExpired):  # in a driver's hands; the kernel has the kill waiting
-            self._process.wait(timeout=_KILLED_S)
         os.close(self._frames)
         if self._process.stdout is not None:
             self._process.stdout.close()
+        # One that is in a driver's hands lasts; whoever waits here is then counted as stuck, and not too many are begun.
+        self._process.wait()
 
     def _turn(self, space: memoryview, wait_s: float) -> int:
         """Reads what there is, words and pictures; returns how many bytes of a picture."""
@@ -232,7 +232,13 @@ def pipeline_opener(uri: SourceUri, profile: DeviceProfile | None = None) -> Ope
 
     def opened() -> PipelineCapture:
         frames = os.pipe()
-        return PipelineCapture(launch_words(pipeline, shape, frames[1], program), shape, frames)
+        try:
+            words = launch_words(pipeline, shape, frames[1], program)
+        except BaseException:
+            for end in frames:
+                os.close(end)
+            raise
+        return PipelineCapture(words, shape, frames)
 
     return opened
 
